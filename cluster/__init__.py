@@ -1,0 +1,1 @@
+"""Spreading lmserve's work with Ray: sessions, counting actors, builds, the serving deployment."""

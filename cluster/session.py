@@ -1,0 +1,61 @@
+"""Connecting to Ray: a cluster where one is named, else one on this machine for this process."""
+
+import logging
+import os
+
+from lmserve.errors import BuildError, DependencyError
+
+try:
+    import ray
+except ImportError as error:
+    raise DependencyError(
+        "Ray is not installed; it runs builds and the service",
+        "Install it: pip install 'lmserve[ray,serve]'.",
+    ) from error
+
+
+def connect(address: str | None, *, num_cpus: int | None = None) -> None:
+    """Connects this process to Ray, unless it is connected already.
+
+    Args:
+        address: a cluster ("auto", "host:port", "ray://host:port"); None means what the
+            environment variable RAY_ADDRESS names, or else a new Ray on this machine that ends
+            with this process.
+        num_cpus: processors that a new Ray may use; None means all.
+
+    Raises:
+        BuildError: the named cluster does not answer.
+    """
+    if ray.is_initialized():
+        return
+    # Ray reports usage to its makers unless told otherwise; lmserve's users decide for themselves.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    address = address or os.environ.get("RAY_ADDRESS")
+    try:
+        if address:
+            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+        else:
+            ray.init(
+                address="local",
+                num_cpus=num_cpus,
+                include_dashboard=False,
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+            )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise BuildError(
+            f"cannot connect to Ray at {address or 'this machine'}: {error}",
+            "Check that the cluster is up ('ray status') and that RAY_AUTH_MODE and its token are "
+            "the same here as there; without --address and RAY_ADDRESS, a local Ray is started.",
+        ) from error
+
+
+def disconnect() -> None:
+    """Ends the connection, and the Ray that `connect` started."""
+    ray.shutdown()
+
+
+def processors() -> int:
+    """CPUs of the cluster that this process is connected to."""
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))

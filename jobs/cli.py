@@ -1,0 +1,38 @@
+"""The `lmserve` command line: every job is a subcommand."""
+
+import typer
+
+from jobs.build_ngram import build
+from jobs.demo import demo
+from jobs.evaluate import evaluate
+from jobs.export import export
+from jobs.info import info
+from jobs.next_words import next_words
+from jobs.score import score
+from jobs.serve import serve
+from jobs.shell import run_app
+
+app = typer.Typer(
+    name="lmserve",
+    help="Language models: build, evaluate, score, serve.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+)
+app.command("build")(build)
+app.command("eval")(evaluate)
+app.command("score")(score)
+app.command("next")(next_words)
+app.command("info")(info)
+app.command("export")(export)
+app.command("serve")(serve)
+app.command("demo")(demo)
+
+
+def main() -> None:
+    """Entry point of the `lmserve` program."""
+    run_app(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""`lmserve info`: what a model is."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+from rich.table import Table
+from typer import Argument, Option
+
+import lmserve
+from jobs.shell import output, run
+
+
+def info(
+    model: Annotated[Path, Argument(help="Model folder.")],
+    verify: Annotated[
+        bool, Option("--verify", help="Read every byte and compare its checksum.")
+    ] = False,
+    as_json: Annotated[bool, Option("--json", help="The manifest, as JSON.")] = False,
+) -> None:
+    """Print a model's order, n-grams, discounts, digest and sizes."""
+    manifest = lmserve.load(model, check=verify).manifest
+    if as_json:
+        print(json.dumps(manifest.model_dump(mode="json")))  # noqa: T201 - this is the result
+        return
+    table = Table("order", "n-grams", "D1", "D2", "D3+", title=f"{model}: {manifest.smoothing}")
+    for k, count in enumerate(manifest.ngrams, 1):
+        table.add_row(str(k), f"{count:,}", *(f"{d:.4f}" for d in manifest.discounts[k - 1]))
+    output.print(table)
+    size_bytes = sum(file.size_bytes for file in manifest.files.values())
+    per_ngram = size_bytes / sum(manifest.ngrams)
+    facts = {
+        "built from": f"{manifest.words:,} words in {manifest.sentences:,} sentences",
+        "vocabulary": f"{manifest.ngrams[0]:,} words",
+        "special tokens": manifest.special_tokens,
+        "size": f"{size_bytes / 1e6:,.1f} MB, {per_ngram:.1f} bytes an n-gram",
+        "digest": manifest.digest + (" (every byte checked)" if verify else ""),
+    }
+    for name, fact in facts.items():
+        output.print(f"{name:<15} {fact}", highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    run(info)

@@ -1,0 +1,35 @@
+"""`lmserve score`: a score for every line of a text, as NDJSON."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+import lmserve
+from jobs.shell import run
+from lmserve.records import score_lines
+from lmserve.text.sources import BLOCK_BYTES, find_files, read_blocks, split
+
+
+def score(
+    model: Annotated[Path, Argument(help="Model folder.")],
+    text: Annotated[
+        str, Argument(metavar="[FILE]", help="Text, one sentence a line; - is standard input.")
+    ] = "-",
+    words: Annotated[bool, Option("--words", help="Add the score of each word.")] = False,
+) -> None:
+    """Print one JSON object for each line of FILE: log10_prob, perplexity, tokens, oov.
+
+    A probability of 0 is a log10_prob of null. Answers come as lines come: a program may write a
+    line and wait for its score.
+    """
+    scorer = lmserve.load(model)
+    for piece in split(find_files([text]), BLOCK_BYTES):
+        for block in read_blocks(piece):
+            sys.stdout.buffer.writelines(score_lines(scorer, block.lines(), words=words))
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    run(score)

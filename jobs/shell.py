@@ -1,0 +1,118 @@
+"""What all jobs share with a person at a terminal: errors, sizes, progress."""
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from lmserve.errors import LmserveError, OptionError
+
+# Results go to standard output; everything said to a person goes to standard error.
+messages = Console(stderr=True)
+output = Console()
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_BINARY_UNITS = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+
+
+def run(job: Callable[..., Any]) -> None:
+    """Runs one job as a program of its own: `python -m jobs.NAME`."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(job)
+    run_app(app)
+
+
+def run_app(app: typer.Typer) -> None:
+    """Runs a command line.
+
+    Exit status: 0 done, 1 the job failed, 2 wrong options, 130 interrupted. An error says what
+    happened and what to do; a traceback means a fault in lmserve.
+    """
+    try:
+        app()
+    except LmserveError as error:
+        messages.print(
+            f"[bold red]error:[/] {_plain(error.problem)}", highlight=False, soft_wrap=True
+        )
+        messages.print(
+            f"[bold green]try:[/] {_plain(error.remedy)}", highlight=False, soft_wrap=True
+        )
+        sys.exit(2 if isinstance(error, OptionError) else 1)
+    except KeyboardInterrupt:
+        messages.print("interrupted")
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output, such as `head`, has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def parse_size(text: str) -> int:
+    """Bytes of "500MB", "2GB" (powers of 1000), "2GiB" (powers of 1024) or a plain number.
+
+    Raises:
+        OptionError: it is no size.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]i?|)b?\s*", text, re.IGNORECASE)
+    if match is None:
+        raise OptionError(f"{text!r} is no size", "Give a size such as 500MB, 2GB or 2GiB.")
+    number, unit = match.groups()
+    return int(float(number) * {**_UNITS, **_BINARY_UNITS}[unit.lower()])
+
+
+def progress_bar() -> Progress:
+    """A progress display with elapsed and remaining time, on standard error."""
+    return Progress(
+        TextColumn("[bold]{task.description:<10}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TextColumn("elapsed"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=messages,
+        disable=not messages.is_terminal,
+    )
+
+
+class BuildDisplay:
+    """Shows a build's stages as they go: an `Observer`.
+
+    On a terminal a bar with the time left; elsewhere, such as in a job's log, a line a stage.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = TaskID(0)
+
+    def stage_started(self, name: str, total: int) -> None:
+        """Opens a bar."""
+        self._task = self._progress.add_task(name, total=total)
+
+    def advanced(self, amount: int) -> None:
+        """Moves it."""
+        self._progress.advance(self._task, amount)
+
+    def stage_finished(self, report: Any) -> None:
+        """Fills it."""
+        task = self._progress.tasks[self._progress.task_ids.index(self._task)]
+        self._progress.update(self._task, completed=task.total)
+        if not messages.is_terminal:
+            messages.print(f"{report.name}: {report.wall_s:.1f} s, {report.cpu_s:.1f} CPU s")
+
+
+def _plain(text: str) -> str:
+    # Square brackets in a message are not markup.
+    return text.replace("[", r"\[")

@@ -1,0 +1,61 @@
+"""Every error that lmserve raises on purpose.
+
+LmserveError
+├── InputError              text that cannot be read or may not be counted
+├── OptionError             a setting outside its range, or settings that contradict each other
+├── BuildError              a build that cannot start, go on or finish
+│   └── DiscountError       counts of counts from which no discount follows
+├── ModelError              a model folder that cannot be used
+│   └── CorruptModelError   its bytes are not the ones its manifest describes
+└── DependencyError         an optional package is not installed
+"""
+
+
+class LmserveError(Exception):
+    """An error with a remedy.
+
+    Args:
+        problem: what went wrong, with the offending value and, where known, its likely cause.
+        remedy: what the user can do about it.
+    """
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        # Both go to Exception.args, so that the error survives the way back from a worker process.
+        super().__init__(problem, remedy)
+        self.problem = problem
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.problem}\n{self.remedy}"
+
+
+class InputError(LmserveError):
+    """Text that cannot be read or may not be counted."""
+
+
+class OptionError(LmserveError, ValueError):
+    """A setting outside its range, or settings that contradict each other."""
+
+
+class BuildError(LmserveError):
+    """A build that cannot start, go on or finish."""
+
+
+class DiscountError(BuildError):
+    """Counts of counts from which no Kneser-Ney discount follows."""
+
+
+class ModelError(LmserveError):
+    """A model folder that cannot be used."""
+
+
+class CorruptModelError(ModelError):
+    """A model whose bytes are not the ones its manifest describes."""
+
+
+class ServiceError(LmserveError):
+    """A running service cannot be reached, or refuses."""
+
+
+class DependencyError(LmserveError, ImportError):
+    """An optional package is not installed."""

@@ -1,0 +1,185 @@
+"""The manifest: what a model folder holds, and how to tell that it is whole."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lmserve.errors import CorruptModelError, ModelError
+from lmserve.ngram.discounting import Discounts
+from lmserve.ngram.smoothing import Smoothing
+from lmserve.ngram.tables import Schema, as_numpy, binary_parts, open_table
+from lmserve.ngram.vocabulary import SLOTS_FILE, SLOTS_SCHEMA, WORDS_FILE, WORDS_SCHEMA
+from lmserve.text.tokenizer import SpecialTokens
+
+MANIFEST_FILE = "manifest.json"
+CONTEXTS_FILE = "contexts.arrow"
+NGRAMS_FILE = "ngrams.arrow"
+SCHEMA_VERSION = 1
+
+CONTEXTS_SCHEMA = {
+    "word": pa.uint32(),
+    "first_child": pa.int64(),
+    "first_ngram": pa.int64(),
+    "log10_backoff": pa.float64(),
+}
+NGRAMS_SCHEMA = {"word": pa.uint32(), "log10_prob": pa.float64()}
+SCHEMAS: Mapping[str, Schema] = {
+    CONTEXTS_FILE: CONTEXTS_SCHEMA,
+    NGRAMS_FILE: NGRAMS_SCHEMA,
+    SLOTS_FILE: SLOTS_SCHEMA,
+    WORDS_FILE: WORDS_SCHEMA,
+}
+_MAX_MANIFEST_BYTES = 1 << 20
+
+Count = Annotated[int, Field(ge=0, lt=1 << 62)]
+
+
+class FileFacts(BaseModel):
+    """One file: its size in bytes, and the SHA-256 of each column's values."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size_bytes: Count
+    sha256: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]]
+
+
+class Manifest(BaseModel):
+    """Everything about a model but its tables.
+
+    Attributes:
+        sentences: lines of the text that was counted.
+        words: words in it, without sentence ends.
+        ngrams: numbers of n-grams of order 1, 2, ...; order 1 has a row per vocabulary word.
+        contexts: numbers of contexts of 0, 1, ... words.
+        counts_of_counts: per order, the n-grams with adjusted count 1, 2, 3, 4.
+        digest: SHA-256 of all that determines a score; what was counted by other workers, in
+            another number of shards or after a crash has the same digest.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["lmserve-ngram"] = "lmserve-ngram"
+    schema_version: int = SCHEMA_VERSION
+    order: Annotated[int, Field(ge=1)]
+    smoothing: Smoothing
+    special_tokens: SpecialTokens
+    sentences: Count
+    words: Count
+    ngrams: list[Count]
+    contexts: list[Count]
+    discounts: list[Discounts]
+    counts_of_counts: list[list[Count]]
+    files: dict[str, FileFacts]
+    digest: str = ""
+
+    def compute_digest(self) -> str:
+        """The digest that this manifest should carry.
+
+        File sizes are left out: they depend on Arrow's version, the values in them do not.
+        """
+        facts = self.model_dump(mode="json", exclude={"digest": True, "files": True})
+        facts["columns"] = {name: self.files[name].sha256 for name in self.files}
+        canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    @classmethod
+    def read(cls, folder: Path) -> "Manifest":
+        """Reads and checks the manifest of a model, and the sizes of its files.
+
+        Raises:
+            ModelError: the folder is no model, or one of a newer format.
+            CorruptModelError: the manifest or a file was changed or cut short.
+        """
+        path = folder / MANIFEST_FILE
+        if not path.is_file():
+            raise ModelError(
+                f"{str(folder)!r} is not a model: there is no {MANIFEST_FILE} in it",
+                "Name a folder written by 'lmserve build --output FOLDER'.",
+            )
+        if path.stat().st_size > _MAX_MANIFEST_BYTES:
+            raise CorruptModelError(f"{path} is larger than any manifest", "Copy it again.")
+        try:
+            content = json.loads(path.read_bytes())
+            version = content.get("schema_version")
+            if version != SCHEMA_VERSION:
+                raise ModelError(
+                    f"{folder} has format version {version}; this lmserve reads {SCHEMA_VERSION}",
+                    "Build the model again, or use the lmserve that built it.",
+                )
+            manifest = cls.model_validate(content)
+        except (ValueError, AttributeError, ValidationError) as error:
+            raise CorruptModelError(
+                f"{path} is no valid manifest: {error}", "Build the model again, or copy it again."
+            ) from error
+        manifest._check(folder)
+        return manifest
+
+    def write(self, folder: Path) -> None:
+        """Writes the manifest into the model's folder."""
+        text = json.dumps(self.model_dump(mode="json"), indent=2)
+        (folder / MANIFEST_FILE).write_text(text + "\n")
+
+    def _check(self, folder: Path) -> None:
+        expected = self.compute_digest()
+        if self.digest != expected:
+            raise CorruptModelError(
+                f"{folder}: the manifest's digest is {self.digest[:16]}..., its content has "
+                f"{expected[:16]}...; it was changed after the build",
+                "Build the model again, or copy it again.",
+            )
+        if set(self.files) != set(SCHEMAS):
+            raise CorruptModelError(
+                f"{folder}: the manifest names the files {sorted(self.files)}, "
+                f"expected {sorted(SCHEMAS)}",
+                "Build the model again, or copy it again.",
+            )
+        for name, facts in self.files.items():
+            path = folder / name
+            size = path.stat().st_size if path.is_file() else 0
+            if size != facts.size_bytes:
+                raise CorruptModelError(
+                    f"{path} has {size:,} bytes, its manifest says {facts.size_bytes:,}: the file "
+                    "was cut short or belongs to another model",
+                    "Copy the whole folder again, or build the model again.",
+                )
+
+
+def file_facts(path: Path) -> FileFacts:
+    """Size and column checksums of a table, read from disk."""
+    columns = open_table(path, SCHEMAS[path.name])
+    return FileFacts(
+        size_bytes=path.stat().st_size,
+        sha256={name: _column_sha256(column) for name, column in columns.items()},
+    )
+
+
+def verify(folder: Path, manifest: Manifest) -> None:
+    """Reads every byte of a model and compares it with the manifest.
+
+    Raises:
+        CorruptModelError: a column's values are not the ones that were built.
+    """
+    for name, facts in manifest.files.items():
+        for column, found in file_facts(folder / name).sha256.items():
+            if found != facts.sha256.get(column):
+                raise CorruptModelError(
+                    f"{folder / name}, column {column!r}: its SHA-256 is {found[:16]}..., the "
+                    f"manifest says {facts.sha256.get(column, 'nothing')[:16]}...; a byte changed",
+                    "Copy the whole folder again, or build the model again.",
+                )
+
+
+def _column_sha256(column: pa.Array) -> str:
+    digest = hashlib.sha256()
+    if pa.types.is_large_binary(column.type):
+        offsets, data = binary_parts(column)
+        digest.update(offsets.data)
+        digest.update(data[: offsets[-1]].data)
+    else:
+        digest.update(as_numpy(column).data)
+    return digest.hexdigest()

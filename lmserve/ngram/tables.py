@@ -1,0 +1,100 @@
+"""Arrow IPC files: written whole or not at all, read by mapping them into memory."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from lmserve.errors import CorruptModelError
+
+Array = npt.NDArray[Any]
+# Names and types of a table's columns.
+Schema = Mapping[str, pa.DataType]
+
+
+def write_table(path: Path, columns: Mapping[str, Array | pa.Array]) -> None:
+    """Writes equally long columns as an Arrow IPC file of one batch, by an atomic rename."""
+    arrays = [
+        column if isinstance(column, pa.Array) else pa.array(column) for column in columns.values()
+    ]
+    write_batches(path, [pa.RecordBatch.from_arrays(arrays, names=list(columns))])
+
+
+def write_batches(path: Path, batches: Iterable[pa.RecordBatch]) -> None:
+    """Writes one or more batches of one schema as an Arrow IPC file, by an atomic rename.
+
+    A reader finds the whole file or none, and writing it again changes nothing: that is what
+    makes every stage safe to repeat after a crash.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    iterator = iter(batches)
+    first = next(iterator)
+    with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, first.schema) as writer:
+        writer.write_batch(first)
+        for batch in iterator:
+            writer.write_batch(batch)
+    partial.rename(path)
+
+
+def open_batches(path: Path) -> pa.RecordBatchFileReader:
+    """Maps an Arrow IPC file into memory.
+
+    Raises:
+        CorruptModelError: the file is missing, cut short, or no Arrow file.
+    """
+    try:
+        return pa.ipc.open_file(pa.memory_map(str(path), "r"))
+    except (OSError, pa.ArrowException) as error:
+        raise CorruptModelError(
+            f"{path} is missing or damaged: {error}", "Build the model again, or copy it again."
+        ) from error
+
+
+def open_table(path: Path, schema: Schema) -> dict[str, pa.Array]:
+    """Maps a file of one batch; its columns by name, not copied.
+
+    Args:
+        path: the file.
+        schema: the columns that it must have, by name, with their types.
+
+    Raises:
+        CorruptModelError: the file is missing, cut short, or has another schema.
+    """
+    reader = open_batches(path)
+    found = {field.name: field.type for field in reader.schema}
+    if found != dict(schema) or reader.num_record_batches != 1:
+        raise CorruptModelError(
+            f"{path} holds {reader.num_record_batches} batches of {found}, "
+            f"expected 1 of {dict(schema)}",
+            "The file is not part of this model: build the model again, or copy it again.",
+        )
+    try:
+        batch = reader.get_batch(0)
+        batch.validate()
+    except (OSError, pa.ArrowException) as error:
+        raise CorruptModelError(
+            f"{path} is damaged: {error}", "Build the model again, or copy it again."
+        ) from error
+    return {name: batch.column(i) for i, name in enumerate(schema)}
+
+
+def as_numpy(column: pa.Array) -> Array:
+    """A number column as a read-only array over the same memory."""
+    return np.asarray(column.to_numpy(zero_copy_only=True))
+
+
+def binary_parts(column: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+    """Offsets, int64 [N + 1], and bytes of a `large_binary` column, over the same memory."""
+    _, offsets, data = column.buffers()
+    starts = np.frombuffer(offsets, np.int64)[column.offset : column.offset + len(column) + 1]
+    return starts, np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
+
+
+def binary_column(offsets: npt.NDArray[np.int64], data: npt.NDArray[np.uint8]) -> pa.Array:
+    """A `large_binary` column over the given offsets, int64 [N + 1], and bytes."""
+    buffers = [None, pa.py_buffer(np.ascontiguousarray(offsets)), pa.py_buffer(data)]
+    return pa.Array.from_buffers(pa.large_binary(), len(offsets) - 1, buffers)

@@ -1,0 +1,121 @@
+"""What the service counts, for Prometheus.
+
+With the environment variable PROMETHEUS_MULTIPROC_DIR set before the interpreter starts, all
+processes of a node that share the folder are added up, whichever of them answers `/metrics`.
+"""
+
+import os
+from bisect import bisect_left
+from collections import Counter as Tally
+from collections.abc import Iterable, Sequence
+from functools import partial
+from math import isfinite
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from lmserve.scorer import TextScore
+
+FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+_DURATION_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
+_PERPLEXITY_BUCKETS = (5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 1e5, 1e6)
+
+
+class BatchHistogram(Histogram):
+    """A histogram that takes a batch at the price of one observation a bucket."""
+
+    def observe_many(self, values: Iterable[float]) -> None:
+        """Observes each value; infinite ones count but don't add to the sum, which they'd end."""
+        values = list(values)
+        tally = Tally(bisect_left(self._upper_bounds, value) for value in values)
+        for bucket, count in tally.items():
+            self._buckets[bucket].inc(count)
+        self._sum.inc(sum(filter(isfinite, values)))
+
+
+class ServiceMetrics:
+    """All metrics of one process, on a registry of their own.
+
+    Args:
+        model_digest: the `Scorer.digest` that the process serves.
+    """
+
+    def __init__(self, model_digest: str) -> None:
+        if folder := os.environ.get(FOLDER_VARIABLE):
+            # On nodes other than the one that chose the folder, it does not exist yet.
+            Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.registry = CollectorRegistry()
+        counter = partial(Counter, registry=self.registry)
+        gauge = partial(Gauge, registry=self.registry)
+        self.requests = counter("lmserve_requests", "Requests answered.", ["route", "status"])
+        self.request_duration = Histogram(
+            "lmserve_request_duration_seconds",
+            "Time from the request's head to the answer's end; a stream's whole life.",
+            ["route"],
+            buckets=_DURATION_BUCKETS_S,
+            registry=self.registry,
+        )
+        self.in_flight = gauge(
+            "lmserve_requests_in_flight", "Requests being answered.", multiprocess_mode="livesum"
+        )
+        self.disconnects = counter("lmserve_disconnects", "Requests whose client left early.")
+        self.sentences = counter("lmserve_sentences", "Texts scored.")
+        self.words = counter("lmserve_words", "Words scored, sentence ends included.")
+        self.oov_words = counter("lmserve_oov_words", "Scored words unknown to the model.")
+        self.sentence_perplexity = BatchHistogram(
+            "lmserve_sentence_perplexity",
+            "Perplexity of each text; the sum leaves out infinite ones.",
+            buckets=_PERPLEXITY_BUCKETS,
+            registry=self.registry,
+        )
+        self.cache_hits = counter("lmserve_cache_hits", "Texts found in the cache.")
+        self.cache_misses = counter("lmserve_cache_misses", "Texts not found in the cache.")
+        self.cache_errors = counter(
+            "lmserve_cache_errors", "Errors, time-outs and malformed values of the cache."
+        )
+        self.stream_line_errors = counter(
+            "lmserve_stream_line_errors", "Streamed lines that were no text."
+        )
+        model = gauge(
+            "lmserve_model_info",
+            "1 for the model being served.",
+            ["digest"],
+            multiprocess_mode="livemax",
+        )
+        model.labels(digest=model_digest).set(1)
+
+    def scored(self, scores: Sequence[TextScore]) -> None:
+        """Counts a batch of answered texts."""
+        self.sentences.inc(len(scores))
+        self.words.inc(sum(score.tokens for score in scores))
+        self.oov_words.inc(sum(score.oov for score in scores))
+        self.sentence_perplexity.observe_many(score.perplexity for score in scores)
+
+    def exposition(self) -> bytes:
+        """The metrics in Prometheus text format, of all processes of this node where they share."""
+        folder = os.environ.get(FOLDER_VARIABLE)
+        if not folder:
+            return generate_latest(self.registry)
+        _forget_the_dead(Path(folder))
+        node = CollectorRegistry()
+        MultiProcessCollector(node, folder)  # type: ignore[no-untyped-call]
+        return generate_latest(node)
+
+
+def _forget_the_dead(folder: Path) -> None:
+    """Drops gauges of processes that were killed: their requests are no longer in flight."""
+    pids = {int(path.stem.rsplit("_", 1)[1]) for path in folder.glob("gauge_live*_*.db")}
+    for pid in pids:
+        if not _is_alive(pid):
+            mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)  # Signal 0 only asks.
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

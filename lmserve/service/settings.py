@@ -1,0 +1,41 @@
+"""Limits of the scoring service."""
+
+from dataclasses import dataclass
+
+from lmserve.errors import OptionError
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServiceSettings:
+    """What one replica accepts, and when it leaves the event loop.
+
+    Attributes:
+        max_body_bytes: longest body of `POST /v1/score`.
+        max_line_bytes: longest line of `POST /v1/score/stream`, its line break not counted.
+        thread_bytes: batches with more text than this are scored in a worker thread, so that other
+            requests go on. 4 KiB take an n-gram model some 0.5 ms, the way to a thread and back
+            0.1 ms.
+        echo_request_id: whether answers have the header X-Request-ID; False behind a proxy that
+            adds it.
+
+    Raises:
+        OptionError: a limit below 0, or a body or line limit of 0.
+    """
+
+    max_body_bytes: int = 16 * MIB
+    max_line_bytes: int = MIB
+    thread_bytes: int = 4 * KIB
+    echo_request_id: bool = True
+
+    def __post_init__(self) -> None:
+        least = {"max_body_bytes": 1, "max_line_bytes": 1, "thread_bytes": 0}
+        for name, least_bytes in least.items():
+            value = getattr(self, name)
+            if value < least_bytes:
+                raise OptionError(
+                    f"{name} is {value}",
+                    f"Give {name} a number of bytes of at least {least_bytes}.",
+                )

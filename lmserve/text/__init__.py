@@ -1,0 +1,1 @@
+"""Text in: finding, decompressing and splitting input, and cutting it into words."""

@@ -1,0 +1,43 @@
+"""Fixtures that many tests share."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from corpora import zipf_text
+
+import lmserve
+from cluster.build import build
+from cluster.config import BuildConfig
+
+
+@pytest.fixture(scope="session")
+def tiny_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """600 sentences over some hundred words."""
+    path = tmp_path_factory.mktemp("text") / "tiny.txt"
+    path.write_text(zipf_text(600))
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_model_path(tiny_text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A 3-gram model of `tiny_text`."""
+    output = tmp_path_factory.mktemp("model") / "tiny"
+    build(BuildConfig(inputs=(str(tiny_text),), output=output, order=3), on_ray=False)
+    return output
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_model_path: Path) -> lmserve.NgramModel:
+    """`tiny_model_path`, opened."""
+    return lmserve.load(tiny_model_path)
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    """A real Ray on this machine, with processors for more workers than there are cores."""
+    from cluster.session import connect, disconnect
+
+    connect(None, num_cpus=6)
+    yield
+    disconnect()

@@ -1,0 +1,187 @@
+import json
+import math
+import random
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from corpora import zipf_text
+from hypothesis import given
+from hypothesis import strategies as st
+
+import lmserve
+from lmserve import SpecialTokens
+from lmserve.errors import CorruptModelError, ModelError, OptionError
+from lmserve.ngram.manifest import NGRAMS_FILE, SCHEMAS
+from lmserve.ngram.model import NgramModel
+from lmserve.ngram.tables import open_table, write_table
+from lmserve.scorer import Scorer, perplexity
+
+
+def test_it_is_a_scorer(tiny_model: NgramModel) -> None:
+    assert isinstance(tiny_model, Scorer)
+
+
+def test_the_interface_of_kenlm(tiny_model: NgramModel) -> None:
+    sentence = "w0 w1 never-seen w2"
+    words = list(tiny_model.full_scores(sentence))
+    assert [word.oov for word in words] == [False, False, True, False, False]
+    assert tiny_model.score(sentence) == pytest.approx(sum(word[0] for word in words), rel=1e-12)
+    assert tiny_model.perplexity(sentence) == pytest.approx(10 ** -(tiny_model.score(sentence) / 5))
+    assert tiny_model.score(sentence, eos=False) == pytest.approx(sum(w[0] for w in words[:-1]))
+    assert tiny_model.score("w0", bos=False) != tiny_model.score("w0")
+    assert tiny_model.order == 3
+    assert "w0" in tiny_model
+    assert "never-seen" not in tiny_model
+    assert [word.word for word in words] == [*sentence.split(), "</s>"]
+
+
+def test_a_batch_scores_like_its_sentences(tiny_model: NgramModel) -> None:
+    texts = [*zipf_text(50, seed=5).split("\n"), "", "zzz", " w0\tw1\r", "w0\nw1"]
+    batch = tiny_model.score_texts(texts)
+    for i, text in enumerate(texts):
+        assert batch.log10_prob[i] == tiny_model.score(text)
+        words = tiny_model.score_words(text)
+        assert batch.tokens[i] == len(words)
+        assert batch.oov[i] == sum(word.oov for word in words)
+        known = sum(word.log10_prob for word in words if not word.oov)
+        assert batch.known_log10_prob[i] == pytest.approx(known, rel=1e-12)
+
+
+def test_no_texts_have_no_scores(tiny_model: NgramModel) -> None:
+    assert len(tiny_model.score_texts([])) == 0
+    assert tiny_model.score("") == tiny_model.score_words("")[0].log10_prob
+    assert tiny_model.score("", eos=False) == 0
+    assert tiny_model.perplexity("") == pytest.approx(10 ** -tiny_model.score(""))
+
+
+@given(st.lists(st.text(max_size=20) | st.binary(max_size=20), max_size=5))
+def test_any_text_or_bytes_can_be_scored(tiny_model: NgramModel, texts: list[str | bytes]) -> None:
+    scores = tiny_model.score_texts(texts)
+    assert len(scores) == len(texts)
+    assert all(math.isfinite(score) and score < 0 for score in scores.log10_prob)
+    for text in texts:
+        tiny_model.score_words(text)
+
+
+def test_long_and_repetitive_sentences(tiny_model: NgramModel) -> None:
+    once = tiny_model.score("w0 w0 w0 w0", eos=False) - tiny_model.score("w0 w0 w0", eos=False)
+    scores = tiny_model.score_texts(["w0 " * 1_000_000])
+    assert scores.tokens[0] == 1_000_001
+    assert scores.log10_prob[0] == pytest.approx(once * 1e6, rel=1e-3)
+
+
+def test_next_words_are_the_most_probable(tiny_model: NgramModel) -> None:
+    context = "w1 w0"
+    distribution = tiny_model.distribution(context)
+    words = tiny_model.next_words(context, top=7)
+    assert [w.log10_prob for w in words] == sorted((w.log10_prob for w in words), reverse=True)
+    best = np.sort(distribution[2:])[::-1][:7]
+    assert [10**w.log10_prob for w in words] == pytest.approx(best.tolist())
+    assert all(w.word not in ("<s>", "<unk>") for w in words)
+    everything = tiny_model.next_words(context, top=10**9)
+    assert len(everything) == len(tiny_model.vocabulary) - 2
+    with pytest.raises(OptionError, match="top is 0"):
+        tiny_model.next_words(context, top=0)
+
+
+def test_special_tokens_in_a_query(tiny_model_path: Path) -> None:
+    model = lmserve.load(tiny_model_path)
+    assert [word.oov for word in model.score_words("<s> w0 </s> <unk>")] == [
+        True,
+        False,
+        True,
+        True,
+        False,
+    ]
+    dropping = lmserve.load(tiny_model_path, special_tokens=SpecialTokens.SPACE)
+    assert dropping.score("<s> w0 </s> <unk>") == model.score("w0")
+    assert [word.word for word in dropping.score_words("w0 <unk>")] == ["w0", "</s>"]
+    keeping = lmserve.load(tiny_model_path, special_tokens=SpecialTokens.KEEP_UNK)
+    assert [word.oov for word in keeping.score_words("<unk>")] == [False, False]
+    assert len({model.digest, dropping.digest, keeping.digest}) == 3
+
+
+@pytest.fixture
+def copy(tiny_model_path: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_model_path, tmp_path / "copy"))
+
+
+def test_no_model(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"is not a model: there is no manifest.json"):
+        lmserve.load(tmp_path)
+
+
+def test_a_newer_format(copy: Path) -> None:
+    edit(copy, schema_version=99)
+    with pytest.raises(ModelError, match="format version 99"):
+        lmserve.load(copy)
+
+
+def edit(model: Path, **changes: object) -> None:
+    manifest = json.loads((model / "manifest.json").read_text())
+    (model / "manifest.json").write_text(json.dumps({**manifest, **changes}))
+
+
+@pytest.mark.parametrize("file", sorted(SCHEMAS))
+def test_a_truncated_table(copy: Path, file: str) -> None:
+    data = (copy / file).read_bytes()
+    (copy / file).write_bytes(data[: len(data) // 2])
+    with pytest.raises(CorruptModelError, match=f"{file} has .* bytes, its manifest says"):
+        lmserve.load(copy)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"order": 2}, {"digest": "0" * 64}, {"special_tokens": "space"}]
+)
+def test_a_changed_manifest(copy: Path, changes: dict[str, object]) -> None:
+    edit(copy, **changes)
+    with pytest.raises(CorruptModelError, match="the manifest's digest is"):
+        lmserve.load(copy)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"schema_version": 1, "order": "five"}'])
+def test_a_manifest_that_is_none(copy: Path, content: str) -> None:
+    (copy / "manifest.json").write_text(content)
+    with pytest.raises(ModelError):
+        lmserve.load(copy)
+
+
+@pytest.mark.parametrize("file", sorted(SCHEMAS))
+def test_a_changed_byte_is_found_when_asked(copy: Path, file: str) -> None:
+    columns = open_table(copy / file, SCHEMAS[file])
+    name = next(iter(columns))
+    values = columns[name].to_pylist()
+    values[5], values[6] = values[6], values[5]
+    write_table(copy / file, {**columns, name: pa.array(values, SCHEMAS[file][name])})
+    with pytest.raises(CorruptModelError, match=f"{file}, column '{name}': its SHA-256 is"):
+        lmserve.load(copy, check=True)
+
+
+def test_queries_stay_inside_damaged_tables(copy: Path, tiny_model: NgramModel) -> None:
+    """Offsets and ids full of nonsense give nonsense scores, never a read outside the tables."""
+    rng = random.Random(1)
+    model = lmserve.load(copy)
+    wild = np.array([rng.choice([-(2**62), -1, 0, 5, 2**40, 2**62]) for _ in model.first_child])
+    model.first_child, model.first_ngram = wild, wild[::-1].copy()
+    model.context_word = model.context_word[::-1].copy()
+    model.vocabulary.slots = model.vocabulary.slots | np.uint32(1 << 20)
+    scores = model.score_texts(zipf_text(50).split("\n"))
+    assert len(scores) == 51
+    tiny_model.score("w0")
+
+
+def test_a_folder_of_other_tables(copy: Path) -> None:
+    size = (copy / NGRAMS_FILE).stat().st_size
+    (copy / NGRAMS_FILE).write_bytes(b"x" * size)
+    with pytest.raises(CorruptModelError, match="is missing or damaged"):
+        lmserve.load(copy)
+
+
+def test_perplexity() -> None:
+    assert perplexity(-6.0, 3) == pytest.approx(100)
+    assert perplexity(-math.inf, 3) == math.inf
+    assert perplexity(-1e9, 1) == math.inf
+    assert perplexity(0.0, 0) == 1

@@ -1,0 +1,95 @@
+"""Metrics of one process, and of several that share a folder."""
+
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+
+from lmserve.scorer import TextScore
+from lmserve.service.metrics import BatchHistogram, ServiceMetrics
+
+# Two texts and a request in flight, then what the process says about all.
+PROGRAM = """
+from lmserve.scorer import TextScore
+from lmserve.service.metrics import ServiceMetrics
+metrics = ServiceMetrics("ab" * 32)
+metrics.in_flight.inc()
+metrics.scored([TextScore(-2.0, 2, 0), TextScore(-6.0, 3, 1)])
+print(metrics.exposition().decode())
+"""
+
+
+def samples(text: str) -> dict[tuple[str, ...], float]:
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_a_batch_counts_like_its_values_one_by_one() -> None:
+    registry = CollectorRegistry()
+    together = BatchHistogram("together", "-", buckets=(1, 2, 5), registry=registry)
+    alone = BatchHistogram("alone", "-", buckets=(1, 2, 5), registry=registry)
+    values = [0.5, 1, 1.5, 2, 2, 4.5, 5, 5.1, 1e300]
+    together.observe_many(values)
+    together.observe_many([])
+    for value in values:
+        alone.observe(value)
+    for suffix, labels in [("sum", {}), ("count", {})] + [
+        ("bucket", {"le": bound}) for bound in ("1.0", "2.0", "5.0", "+Inf")
+    ]:
+        expected = registry.get_sample_value(f"alone_{suffix}", labels)
+        assert expected is not None
+        assert registry.get_sample_value(f"together_{suffix}", labels) == expected
+
+
+def test_infinite_values_count_without_ending_the_sum() -> None:
+    registry = CollectorRegistry()
+    histogram = BatchHistogram("h", "-", buckets=(1, 2), registry=registry)
+    histogram.observe_many([1.5, math.inf])
+    assert registry.get_sample_value("h_sum") == 1.5
+    assert registry.get_sample_value("h_bucket", {"le": "+Inf"}) == 2
+
+
+def test_scored_texts_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
+    metrics = ServiceMetrics("ab" * 32)
+    metrics.scored([TextScore(-2.0, 2, 0), TextScore(-math.inf, 3, 1)])
+    got = samples(metrics.exposition().decode())
+    assert got["lmserve_sentences_total",] == 2
+    assert got["lmserve_words_total",] == 5
+    assert got["lmserve_oov_words_total",] == 1
+    assert got["lmserve_sentence_perplexity_bucket", "10.0"] == 1
+    assert got["lmserve_sentence_perplexity_count",] == 2
+    assert got["lmserve_model_info", "ab" * 32] == 1
+
+
+def test_processes_that_share_a_folder_are_added_up(tmp_path: Path) -> None:
+    folder = tmp_path / "not made yet"
+    environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(folder)}
+    first, second = (
+        samples(
+            subprocess.run(
+                [sys.executable, "-c", PROGRAM],
+                env=environment,
+                check=True,
+                capture_output=True,
+                text=True,
+            ).stdout
+        )
+        for _ in range(2)
+    )
+    assert first["lmserve_sentences_total",] == 2
+    assert second["lmserve_sentences_total",] == 4
+    assert second["lmserve_words_total",] == 10
+    assert second["lmserve_sentence_perplexity_count",] == 4
+    assert second["lmserve_sentence_perplexity_sum",] == pytest.approx(220)
+    # The first process is gone, and so is its request in flight.
+    assert second["lmserve_requests_in_flight",] == 1
+    assert second["lmserve_model_info", "ab" * 32] == 1
