@@ -84,7 +84,9 @@ def build(
         table.add_row(str(k), f"{count:,}", *(f"{d:.4f}" for d in discounts))
     messages.print(table)
     messages.print(f"digest {manifest.digest}")
-    messages.print(f"Next: lmserve eval {output} TEXT, lmserve serve {output}", highlight=False)
+    messages.print(
+        f"Next: lmserve eval {output} TEXT, lmserve serve {output}", highlight=False, soft_wrap=True
+    )
 
 
 if __name__ == "__main__":

@@ -80,15 +80,15 @@ def _write_corpus(corpus: Path | None, training: Path, held_out: Path, progress:
             on_progress=lambda done, total: progress.update(task, completed=done, total=total)
         )
     else:
-        lines = [
-            line.decode("utf-8", "replace")
+        lines = (
+            line.decode("utf-8", "replace").strip()
             for piece in split(find_files([str(corpus)]), BLOCK_BYTES)
             for block in read_blocks(piece)
             for line in block.lines()
-        ]
-        documents = [
-            Document(name=str(i), sentences=(line,)) for i, line in enumerate(lines) if line.strip()
-        ]
+        )
+        # Each once, or the held-out text would have been seen.
+        distinct = filter(None, dict.fromkeys(lines))
+        documents = [Document(name=str(i), sentences=(x,)) for i, x in enumerate(distinct)]
     parts = split_held_out(documents, seed=_SEED)
     for path, sentences in zip((training, held_out), parts, strict=True):
         path.write_text("\n".join(sentences) + "\n")

@@ -8,7 +8,7 @@ from rich.table import Table
 from typer import Argument, Option
 
 import lmserve
-from jobs.shell import messages, progress_bar, run
+from jobs.shell import output, progress_bar, run
 from lmserve import evaluation
 from lmserve.text.sources import find_files, split
 from lmserve.text.tokenizer import SpecialTokens
@@ -49,7 +49,7 @@ def evaluate(
     table.add_row("unknown words", f"{result.oov:,}")
     table.add_row("log10 probability", f"{result.log10_prob:,.2f}")
     table.add_row("seconds", f"{result.seconds:.2f}")
-    messages.print(table)
+    output.print(table)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,63 @@
+"""The main job, end to end, on a real Ray and a real service."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from corpora import zipf_text
+
+import lmserve
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+    folder = tmp_path_factory.mktemp("demo")
+    corpus = folder / "corpus.txt"
+    # Words without figures, as the examples are made of such.
+    names = str.maketrans("0123456789", "abcdefghij")
+    corpus.write_text(zipf_text(4000, length=10).translate(names))
+    command = [sys.executable, "-m", "jobs.demo", "--corpus", str(corpus)]
+    command += ["--folder", str(folder / "out")]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert result.returncode == 0, result.stderr
+    return folder / "out", result.stdout, result.stderr
+
+
+def test_it_leaves_text_and_model(demo: tuple[Path, str, str]) -> None:
+    folder, _, _ = demo
+    training = (folder / "train.txt").read_text().splitlines()
+    held_out = (folder / "held-out.txt").read_text().splitlines()
+    assert len(training) > 10 * len(held_out) > 0
+    assert not set(training) & set(held_out)
+    assert lmserve.load(folder / "model", check=True).order == 5
+
+
+def test_every_sentence_is_answered_and_the_second_time_from_the_cache(
+    demo: tuple[Path, str, str],
+) -> None:
+    folder, stdout, _ = demo
+    sentences = len((folder / "held-out.txt").read_text().splitlines())
+    passes = re.findall(
+        r"(first|second) pass: ([\d,]+) answers to ([\d,]+) sentences.*?([\d,]+) from the\s+cache",
+        stdout,
+        re.DOTALL,
+    )
+    numbers = {name: [int(x.replace(",", "")) for x in rest] for name, *rest in passes}
+    assert numbers["first"][:2] == numbers["second"][:2] == [sentences, sentences]
+    assert numbers["second"][2] == sentences
+
+
+def test_fluent_text_is_less_surprising_than_nonsense(demo: tuple[Path, str, str]) -> None:
+    _, stdout, _ = demo
+    rows = re.findall(r"(fluent|shuffled|nonsense) +│ ([\d,]+) ", stdout)
+    perplexity = {kind: float(value.replace(",", "")) for kind, value in rows}
+    assert perplexity["fluent"] < perplexity["nonsense"]
+
+
+def test_it_says_how_to_go_on_and_nothing_of_ray(demo: tuple[Path, str, str]) -> None:
+    _, stdout, stderr = demo
+    assert "lmserve build my-text.txt" in stdout
+    assert "raylet" not in stdout + stderr
+    assert "Traceback" not in stderr
