@@ -83,10 +83,11 @@ def build(
     ):
         table.add_row(str(k), f"{count:,}", *(f"{d:.4f}" for d in discounts))
     messages.print(table)
-    messages.print(f"digest {manifest.digest}")
-    messages.print(
-        f"Next: lmserve eval {output} TEXT, lmserve serve {output}", highlight=False, soft_wrap=True
-    )
+    for line in (
+        f"digest {manifest.digest}",
+        f"Next: lmserve eval {output} TEXT, lmserve serve {output}",
+    ):
+        messages.print(line, highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """Asking a running service for scores, with the standard library alone."""
 
+import contextlib
 import http.client
 import itertools
 import json
+import socket
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -33,7 +34,7 @@ class Client:
             ServiceError: the service cannot be reached, or refuses.
         """
         body = json.dumps({"texts": list(texts), "words": words})
-        with closing(self._connect()) as connection:
+        with contextlib.closing(self._connect()) as connection:
             headers = {"Content-Type": "application/json"}
             response = self._send(connection, "POST", "/v1/score", body, headers)
             scores: list[Answer] = json.loads(response.read())["scores"]
@@ -49,27 +50,31 @@ class Client:
         Args:
             texts: any number of them; a line break in one counts as a space.
             words: add the score of each word.
-            batch: texts sent together. With 1 each is answered before the iterable has to give
-                the next.
+            batch: texts sent together. With 1 no text waits for the next: the iterable may take
+                each answer into account before it gives the next text.
 
         Raises:
             ServiceError: the service cannot be reached, refuses, or breaks off.
+            Exception: whatever the iterable raised.
         """
-        with closing(self._connect()) as connection:
+        with contextlib.closing(self._connect()) as connection:
             self._begin_stream(connection, f"/v1/score/stream?words={str(words).lower()}")
+            failures: list[Exception] = []
             sender = threading.Thread(
-                target=_send_lines, args=(connection.sock, texts, batch), daemon=True
+                target=_send_lines, args=(connection.sock, texts, batch, failures), daemon=True
             )
             sender.start()
             try:
                 response = self._checked(connection.getresponse())
                 yield from map(json.loads, response)
             except (OSError, http.client.HTTPException) as error:
+                if failures:
+                    raise failures[0] from None
                 raise self._broken(error) from error
 
     def metrics(self) -> str:
         """The service's metrics, in Prometheus text format; raises `ServiceError`."""
-        with closing(self._connect()) as connection:
+        with contextlib.closing(self._connect()) as connection:
             return self._send(connection, "GET", "/metrics", None, {}).read().decode()
 
     def _connect(self) -> http.client.HTTPConnection:
@@ -119,13 +124,17 @@ class Client:
         )
 
 
-def _send_lines(socket: Any, texts: Iterable[str], batch: int) -> None:
-    """Writes the body in chunks of `batch` lines; ends quietly when the other side has gone."""
+def _send_lines(
+    connection: socket.socket, texts: Iterable[str], batch: int, failures: list[Exception]
+) -> None:
+    """Writes the body in chunks of `batch` lines; keeps what the iterable raises in `failures`."""
     lines = (json.dumps({"text": text}).encode() + b"\n" for text in texts)
     try:
         while chunk := b"".join(itertools.islice(lines, batch)):
-            socket.sendall(b"%x\r\n%b\r\n" % (len(chunk), chunk))
-        socket.sendall(b"0\r\n\r\n")
-    except OSError:
-        # Whoever reads the answers learns of it there.
-        return
+            connection.sendall(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+        connection.sendall(b"0\r\n\r\n")
+    except Exception as error:
+        # Raised again by whoever reads the answers.
+        failures.append(error)
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
