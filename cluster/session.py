@@ -3,15 +3,9 @@
 import logging
 import os
 
-from lmserve.errors import BuildError, DependencyError
+import ray
 
-try:
-    import ray
-except ImportError as error:
-    raise DependencyError(
-        "Ray is not installed; it runs builds and the service",
-        "Install it: pip install 'lmserve[ray,serve]'.",
-    ) from error
+from lmserve.errors import BuildError
 
 
 def connect(address: str | None, *, num_cpus: int | None = None) -> None:

@@ -1,7 +1,5 @@
 """A real Redis server for a test, on a socket in a folder of its own."""
 
-import os
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -10,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
+from programs import program
 
 
 class RedisServer:
@@ -49,16 +47,11 @@ class RedisServer:
 
 @contextmanager
 def running_redis(password: str | None = None) -> Iterator[RedisServer]:
-    """A running server; skips the test without the program, except in continuous integration."""
-    program = shutil.which("redis-server")
-    if program is None:
-        missing = "redis-server is missing: install the Debian package redis-server"
-        if "CI" in os.environ:
-            pytest.fail(missing)
-        pytest.skip(missing)
+    """A running server; see `programs.program` for where there is none."""
+    path = program("redis-server", "redis-server")
     # Not pytest's folders, whose long names may not fit a socket's address.
     with tempfile.TemporaryDirectory(prefix="redis-") as folder:
-        server = RedisServer(program, Path(folder), password)
+        server = RedisServer(path, Path(folder), password)
         server.start()
         try:
             yield server

@@ -155,6 +155,26 @@ def test_errors_say_what_happened_and_what_to_do(
     assert not out.with_name("out.building").exists()
 
 
+@pytest.mark.parametrize("command", [["build", "x", "-o", "y"], ["serve", "x"], ["demo"]])
+def test_without_ray_it_says_what_to_install(command: list[str], tmp_path: Path) -> None:
+    # As in an installation without extras: the import system finds no such package.
+    script = (
+        "import sys; from importlib.abc import MetaPathFinder\n"
+        "class Hide(MetaPathFinder):\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'ray': raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Hide())\n"
+        "from jobs.cli import main; main()"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script, *command], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert result.returncode == 1
+    assert "error: Ray is not installed" in result.stderr
+    assert "try: Install it: pip install 'lmserve[ray,serve]'." in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 @pytest.mark.parametrize("command", ["", "build", "eval", "score", "next", "info", "serve", "demo"])
 def test_help_is_there_for_every_command(command: str) -> None:
     arguments = [command, "--help"] if command else ["--help"]

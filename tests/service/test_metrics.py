@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from programs import program
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -93,3 +94,13 @@ def test_processes_that_share_a_folder_are_added_up(tmp_path: Path) -> None:
     # The first process is gone, and so is its request in flight.
     assert second["lmserve_requests_in_flight",] == 1
     assert second["lmserve_model_info", "ab" * 32] == 1
+
+
+def test_prometheus_accepts_names_types_and_help() -> None:
+    metrics = ServiceMetrics("ab" * 32)
+    metrics.scored([TextScore(-2.0, 2, 0), TextScore(-math.inf, 3, 1)])
+    metrics.requests.labels("/v1/score", "200").inc()
+    metrics.request_duration.labels("/v1/score").observe(0.1)
+    command = [program("promtool", "prometheus"), "check", "metrics"]
+    result = subprocess.run(command, input=metrics.exposition(), capture_output=True)
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
