@@ -157,13 +157,14 @@ def test_errors_say_what_happened_and_what_to_do(
 
 @pytest.mark.parametrize("command", [["build", "x", "-o", "y"], ["serve", "x"], ["demo"]])
 def test_without_ray_it_says_what_to_install(command: list[str], tmp_path: Path) -> None:
-    # As in an installation without extras: the import system finds no such package.
+    # As in an installation without extras: no finder finds the package.
     script = (
-        "import sys; from importlib.abc import MetaPathFinder\n"
-        "class Hide(MetaPathFinder):\n"
-        "    def find_spec(self, name, path, target=None):\n"
-        "        if name == 'ray': raise ModuleNotFoundError(name)\n"
-        "sys.meta_path.insert(0, Hide())\n"
+        "import sys\n"
+        "class Hiding:\n"
+        "    def __init__(self, finder): self.finder = finder\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        return None if name == 'ray' else self.finder.find_spec(name, path, target)\n"
+        "sys.meta_path[:] = map(Hiding, sys.meta_path)\n"
         "from jobs.cli import main; main()"
     )
     result = subprocess.run(
