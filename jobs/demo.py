@@ -10,16 +10,15 @@ import shutil
 import socket
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from rich.progress import Progress
 from rich.table import Table
 from typer import Option
 
 import lmserve
-from jobs.shading import legend, shaded
+from jobs.shading import legend, shaded, write_picture
 from jobs.shell import BuildDisplay, output, progress_bar, run
-from lmserve.client import Client
+from lmserve.client import Answer, Client
 from lmserve.evaluation import evaluate
 from lmserve.text.documentation import Document, collect_documentation, split_held_out
 from lmserve.text.sources import BLOCK_BYTES, find_files, read_blocks, split
@@ -47,11 +46,16 @@ def demo(
     folder.mkdir(parents=True, exist_ok=True)
     training, held_out, model = (folder / name for name in ("train.txt", "held-out.txt", "model"))
     shutil.rmtree(folder / "model.building", ignore_errors=True)
+    _step("1. Text")
+    documents = _documentation() if corpus is None else _own_text(corpus)
+    for path, sentences in zip(
+        (training, held_out), split_held_out(documents, seed=_SEED), strict=True
+    ):
+        path.write_text("\n".join(sentences) + "\n")
+        output.print(f"{path}: {len(sentences):,} sentences, {sum(map(_words, sentences)):,} words")
+    _step("2. Model: counting and Kneser-Ney smoothing on Ray")
+    config = BuildConfig(inputs=(str(training),), output=model, order=order, overwrite=True)
     with progress_bar() as progress:
-        _step("1. Text")
-        _write_corpus(corpus, training, held_out, progress)
-        _step("2. Model: counting and Kneser-Ney smoothing on Ray")
-        config = BuildConfig(inputs=(str(training),), output=model, order=order, overwrite=True)
         manifest = build(config, BuildDisplay(progress))
     output.print(
         f"{sum(manifest.ngrams):,} n-grams up to order {order}, {manifest.ngrams[0]:,} words"
@@ -73,26 +77,24 @@ def _step(title: str) -> None:
     output.print(f"\n[bold]{title}[/]")
 
 
-def _write_corpus(corpus: Path | None, training: Path, held_out: Path, progress: Progress) -> None:
-    if corpus is None:
+def _documentation() -> list[Document]:
+    with progress_bar() as progress:
         task = progress.add_task("read", total=None)
-        documents = collect_documentation(
+        return collect_documentation(
             on_progress=lambda done, total: progress.update(task, completed=done, total=total)
         )
-    else:
-        lines = (
-            line.decode("utf-8", "replace").strip()
-            for piece in split(find_files([str(corpus)]), BLOCK_BYTES)
-            for block in read_blocks(piece)
-            for line in block.lines()
-        )
-        # Each once, or the held-out text would have been seen.
-        distinct = filter(None, dict.fromkeys(lines))
-        documents = [Document(name=str(i), sentences=(x,)) for i, x in enumerate(distinct)]
-    parts = split_held_out(documents, seed=_SEED)
-    for path, sentences in zip((training, held_out), parts, strict=True):
-        path.write_text("\n".join(sentences) + "\n")
-        output.print(f"{path}: {len(sentences):,} sentences, {sum(map(_words, sentences)):,} words")
+
+
+def _own_text(corpus: Path) -> list[Document]:
+    """The lines of a file, each once: or the held-out text would have been seen."""
+    lines = (
+        line.decode("utf-8", "replace").strip()
+        for piece in split(find_files([str(corpus)]), BLOCK_BYTES)
+        for block in read_blocks(piece)
+        for line in block.lines()
+    )
+    distinct = filter(None, dict.fromkeys(lines))
+    return [Document(name=str(i), sentences=(line,)) for i, line in enumerate(distinct)]
 
 
 def _serve(model: Path, sentences: list[str], training_words: list[str]) -> None:
@@ -115,7 +117,7 @@ def _serve(model: Path, sentences: list[str], training_words: list[str]) -> None
                 f"{len(answers) / seconds:,.0f} a second, {hits:,} from the cache"
             )
         _step("6. What the scores tell")
-        _show(client, _examples(sentences, training_words))
+        _show(client, _examples(sentences, training_words), model.parent / "scores.svg")
 
 
 def _examples(sentences: list[str], training_words: list[str]) -> list[tuple[str, str]]:
@@ -138,19 +140,21 @@ def _examples(sentences: list[str], training_words: list[str]) -> list[tuple[str
     return examples
 
 
-def _show(client: Client, examples: list[tuple[str, str]]) -> None:
-    colours = output.color_system is not None
-    table = Table("", "perplexity", "words, shaded by surprise", caption=legend(colours=colours))
+def _show(client: Client, examples: list[tuple[str, str]], picture: Path) -> None:
     answers = client.score([text for _, text in examples], words=True)
-    for (kind, _), answer in zip(examples, answers, strict=True):
-        words: list[dict[str, Any]] = answer["words"]
-        table.add_row(
-            kind,
-            f"{answer['perplexity']:,.0f}",
-            shaded(words, colours=colours),
-            end_section=kind == "nonsense",
-        )
-    output.print(table)
+    scored = [(kind, answer) for (kind, _), answer in zip(examples, answers, strict=True)]
+    output.print(_score_table(scored, colours=output.color_system is not None))
+    write_picture(_score_table(scored, colours=True), picture, "lmserve demo")
+    output.print(f"The same as a picture: {picture}")
+
+
+def _score_table(scored: list[tuple[str, Answer]], *, colours: bool) -> Table:
+    table = Table("", "perplexity", "words, shaded by surprise", caption=legend(colours=colours))
+    for kind, answer in scored:
+        words = shaded(answer["words"], colours=colours)
+        last = kind == "nonsense"
+        table.add_row(kind, f"{answer['perplexity']:,.0f}", words, end_section=last)
+    return table
 
 
 def _next_steps(folder: Path) -> None:

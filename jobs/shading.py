@@ -1,13 +1,18 @@
 """Words coloured by how much they surprise a model."""
 
+import io
+import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
+from rich.console import Console, RenderableType
 from rich.style import Style
 from rich.text import Text
 
+_PICTURE_COLUMNS = 100
 # From expected (p = 1) to astonishing (p = 1/100,000), as background colours.
-_SHADES = ("#1b5e20", "#33691e", "#827717", "#ff8f00", "#d84315", "#b71c1c")
+_SHADES = ("#1b5e20", "#33691e", "#6d6a12", "#a65d00", "#b23c17", "#b71c1c")
 
 
 def shaded(words: Iterable[Mapping[str, Any]], *, colours: bool) -> Text:
@@ -37,3 +42,14 @@ def legend(*, colours: bool) -> Text:
         label = f" {i}-{i + 1} " if i + 1 < len(_SHADES) else f" over {i} "
         text.append(label, Style(color="white", bgcolor=shade))
     return text
+
+
+def write_picture(table: RenderableType, path: Path, title: str) -> None:
+    """Writes what a terminal with colours would show as an SVG picture that needs no network."""
+    console = Console(
+        record=True, file=io.StringIO(), width=_PICTURE_COLUMNS, color_system="truecolor"
+    )
+    console.print(table)
+    # Without the fonts that it would fetch from the web: any monospaced one will do.
+    svg = re.sub(r"@font-face \{.*?\}\s*", "", console.export_svg(title=title), flags=re.DOTALL)
+    path.write_text(svg)

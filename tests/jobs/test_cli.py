@@ -162,6 +162,7 @@ def test_without_ray_it_says_what_to_install(command: list[str], tmp_path: Path)
         "import sys\n"
         "class Hiding:\n"
         "    def __init__(self, finder): self.finder = finder\n"
+        "    def __getattr__(self, name): return getattr(self.finder, name)\n"
         "    def find_spec(self, name, path=None, target=None):\n"
         "        return None if name == 'ray' else self.finder.find_spec(name, path, target)\n"
         "sys.meta_path[:] = map(Hiding, sys.meta_path)\n"
