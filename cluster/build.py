@@ -7,7 +7,7 @@ from cluster.config import BuildConfig
 from cluster.counting import NgramWorker
 from cluster.pool import InProcessPool, RayPool
 from cluster.progress import Observer, Silent
-from cluster.session import connect
+from cluster.session import connect, connected, disconnect
 from cluster.stages import Run
 from cluster.workspace import Workspace
 from lmserve.errors import BuildError, InputError
@@ -67,10 +67,16 @@ def _run_on_ray(
     address: str | None,
 ) -> Manifest:
     run = Run(config, files, pieces, observer)
-    with run.stage("start Ray", 1):
-        connect(address, num_cpus=config.workers)
-    with RayPool(NgramWorker, config.workers, str(files.folder), config.order) as pool:
-        return run.stages(pool)
+    ours = not connected()
+    try:
+        with run.stage("start Ray", 1):
+            connect(address, num_cpus=config.workers)
+        with RayPool(NgramWorker, config.workers, str(files.folder), config.order) as pool:
+            return run.stages(pool)
+    except BaseException:
+        if ours:
+            disconnect()
+        raise
 
 
 def _plan(config: BuildConfig, files: Workspace) -> list[Piece]:

@@ -100,8 +100,10 @@ class RayPool:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for actor in self._actors:
-            ray.kill(actor)
+        # After an error some are at work; they end when nothing refers to them any more.
+        if error is None:
+            for actor in self._actors:
+                ray.kill(actor)
 
     def run(
         self, method: str, calls: Iterable[tuple[Any, ...]], done: Callable[[int], None]

@@ -1,7 +1,9 @@
 """Connecting to Ray: a cluster where one is named, else one on this machine for this process."""
 
+import io
 import logging
 import os
+from contextlib import redirect_stdout
 
 import ray
 
@@ -20,7 +22,7 @@ def connect(address: str | None, *, num_cpus: int | None = None) -> None:
     Raises:
         BuildError: the named cluster does not answer.
     """
-    if ray.is_initialized():
+    if connected():
         return
     # Ray reports usage to its makers unless told otherwise; lmserve's users decide for themselves.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -46,8 +48,15 @@ def connect(address: str | None, *, num_cpus: int | None = None) -> None:
 
 
 def disconnect() -> None:
-    """Ends the connection, and the Ray that `connect` started."""
-    ray.shutdown()
+    """Ends the connection, and the Ray that `connect` started with all that runs in it."""
+    # Ray tells of every actor that thereby ends, on standard output, where results belong.
+    with redirect_stdout(io.StringIO()):
+        ray.shutdown()
+
+
+def connected() -> bool:
+    """Whether this process is connected to Ray."""
+    return bool(ray.is_initialized())
 
 
 def processors() -> int:

@@ -73,8 +73,12 @@ def build(
         resume=resume,
         overwrite=overwrite,
     )
-    with progress_bar() as progress:
-        manifest = build_model(config, BuildDisplay(progress), address=address)
+    try:
+        with progress_bar() as progress:
+            manifest = build_model(config, BuildDisplay(progress), address=address)
+    except KeyboardInterrupt:
+        messages.print(f"stopped; what is done is kept in {output}.building: --resume goes on")
+        raise
     table = Table(
         "order", "n-grams", "D1", "D2", "D3+", title=f"{output}: {manifest.words:,} words"
     )

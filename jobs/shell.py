@@ -1,6 +1,5 @@
 """What all jobs share with a person at a terminal: errors, sizes, progress."""
 
-import os
 import re
 import sys
 from collections.abc import Callable
@@ -50,13 +49,6 @@ def run_app(app: typer.Typer) -> None:
             f"[bold green]try:[/] {_plain(error.remedy)}", highlight=False, soft_wrap=True
         )
         sys.exit(2 if isinstance(error, OptionError) else 1)
-    except KeyboardInterrupt:
-        messages.print("interrupted")
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader of our output, such as `head`, has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
 
 
 def parse_size(text: str) -> int:

@@ -1,6 +1,7 @@
 """The command line as users meet it: a program with output, errors and an exit status."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -153,6 +154,26 @@ def test_errors_say_what_happened_and_what_to_do(
     assert "Traceback" not in result.stderr
     assert not out.exists()
     assert not out.with_name("out.building").exists()
+
+
+def test_an_interrupted_build_can_be_resumed(tmp_path: Path) -> None:
+    text = tmp_path / "text"
+    text.write_text(zipf_text(60_000, length=30, words=20_000))
+    command = [sys.executable, "-m", "jobs.cli", "build", str(text), "--output", "model"]
+    command += ["--workers", "1", "--order", "4"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("tokenize: "):
+                process.send_signal(signal.SIGINT)
+                break
+        rest = process.stderr.read()
+    assert process.returncode == 130
+    assert "stopped; what is done is kept in model.building: --resume goes on" in rest
+    assert "raylet" not in rest
+    result = subprocess.run([*command, "--resume"], capture_output=True, text=True, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert lmserve.load(tmp_path / "model", check=True).order == 4
 
 
 @pytest.mark.parametrize("command", [["build", "x", "-o", "y"], ["serve", "x"], ["demo"]])
