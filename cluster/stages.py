@@ -43,8 +43,10 @@ from lmserve.ngram.vocabulary import WORDS_SCHEMA, Vocabulary, write_vocabulary
 from lmserve.text.sources import Piece
 from lmserve.text.tokenizer import EOS
 
-# What one record costs while its shard is adjusted: measured, see benchmarks/README.md.
-_BYTES_PER_RECORD = 160
+# What a record costs while its shard is adjusted, and a worker that does nothing: measured, see
+# benchmarks/README.md.
+_BYTES_PER_RECORD = 170
+_BYTES_PER_WORKER = 270 << 20
 
 
 class Run:
@@ -103,10 +105,11 @@ class Run:
             return np.array([0], np.int64)
         if not self.files.shard_plan.exists():
             share = self.config.memory_bytes // workers
+            usable = max(share - _BYTES_PER_WORKER, share // 4)
             starts = plan_shards(
                 vocabulary.counts,
                 minimum=workers,
-                records_per_shard=share // _BYTES_PER_RECORD,
+                records_per_shard=usable // _BYTES_PER_RECORD,
             )
             write_table(self.files.shard_plan, {"start": starts})
         return as_numpy(open_table(self.files.shard_plan, schema)["start"])

@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from lmserve.ngram.counting import NO_WORD
+from lmserve.ngram.grouping import Int64s, group
 from lmserve.ngram.tables import Schema, as_numpy, open_table, write_table
 from lmserve.text.tokenizer import Ids
-
-Int64s = npt.NDArray[np.int64]
 
 _WORD_BITS = 32
 _WORD_MASK = (1 << _WORD_BITS) - 1
@@ -180,7 +178,7 @@ def _build_contexts(
         further, *rest = farther
         deeper = further != NO_WORD
         grams_of_depth.append(_key(row[~deeper], word[~deeper]))
-        keys, row = np.unique(_key(row[deeper], further[deeper]), return_inverse=True)
+        keys, row, _ = group(_key(row[deeper], further[deeper]))
         contexts.append(Contexts(parent=keys >> _WORD_BITS, word=_word(keys)))
         word, *farther = (column[deeper] for column in (word, *rest))
     grams_of_depth.append(_key(row, word))
@@ -193,14 +191,14 @@ def _build_ngrams(contexts: list[Contexts], grams_of_depth: list[Int64s]) -> lis
     Each distinct (k + 1)-gram is one distinct word seen before its suffix: it adds 1 to the
     adjusted count. A k-gram that begins with `<s>` is the suffix of none; its occurrences count.
     """
-    keys, counts = np.unique(grams_of_depth[-1], return_counts=True)
-    count = adjusted = counts.astype(np.int64)
+    keys, _, count = group(grams_of_depth[-1])
+    adjusted = count
     ngrams: list[NGrams] = []
     for level in range(len(contexts) - 1, 0, -1):
         context, word = keys >> _WORD_BITS, _word(keys)
         suffixes = _key(contexts[level].parent[context], word)
         starts = grams_of_depth[level - 1]
-        keys, row = np.unique(np.concatenate((suffixes, starts)), return_inverse=True)
+        keys, row, adjusted_below = group(np.concatenate((suffixes, starts)))
         lower = row[: len(suffixes)]
         ngrams.append(
             NGrams(context=context, word=word, count=count, adjusted=adjusted, lower=lower)
@@ -208,7 +206,7 @@ def _build_ngrams(contexts: list[Contexts], grams_of_depth: list[Int64s]) -> lis
         occurrences = np.concatenate((count, np.ones(len(starts), np.int64)))
         count = np.zeros(len(keys), np.int64)
         np.add.at(count, row, occurrences)
-        adjusted = np.bincount(row, minlength=len(keys)).astype(np.int64)
+        adjusted = adjusted_below
     context, word = keys >> _WORD_BITS, _word(keys)
     lower = word.astype(np.int64)
     ngrams.append(NGrams(context=context, word=word, count=count, adjusted=adjusted, lower=lower))

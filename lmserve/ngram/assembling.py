@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from lmserve.ngram.adjusting import Int64s, ShardCounts
+from lmserve.ngram.adjusting import ShardCounts
 from lmserve.ngram.discounting import Discounts
+from lmserve.ngram.grouping import Int64s
 from lmserve.ngram.manifest import CONTEXTS_FILE, CONTEXTS_SCHEMA, NGRAMS_FILE, NGRAMS_SCHEMA
 from lmserve.ngram.smoothing import Floats, Smoothing, log10, smooth
 from lmserve.ngram.tables import Array, Schema, as_numpy, open_table, write_table

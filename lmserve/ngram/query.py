@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from lmserve.ngram.adjusting import Int64s
+from lmserve.ngram.grouping import Int64s
 from lmserve.ngram.smoothing import Floats
 from lmserve.text.tokenizer import BOS, OOV, UNK, Ids, Offsets
 

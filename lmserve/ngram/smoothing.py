@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from lmserve.ngram.adjusting import Int64s, NGrams, count_counts
+from lmserve.ngram.adjusting import NGrams, count_counts
 from lmserve.ngram.discounting import NO_DISCOUNTS, Discounts, modified_kneser_ney
+from lmserve.ngram.grouping import Int64s
 from lmserve.text.tokenizer import BOS
 
 Floats = npt.NDArray[np.float64]
