@@ -7,6 +7,7 @@ from typing import Any
 
 import psutil
 
+import lmserve
 from lmserve.errors import OptionError
 from lmserve.ngram.discounting import Discounts
 from lmserve.ngram.smoothing import Smoothing
@@ -14,7 +15,15 @@ from lmserve.text.sources import STDIN
 from lmserve.text.tokenizer import SpecialTokens
 
 MAX_ORDER = 32
+_CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 MIN_MEMORY_BYTES = 64 << 20
+
+
+def machine_memory_bytes() -> int:
+    """The memory of this machine, or of the container that this is."""
+    total = psutil.virtual_memory().total
+    limit = _CGROUP_LIMIT.read_text().strip() if _CGROUP_LIMIT.is_file() else "max"
+    return total if limit == "max" else min(total, int(limit))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,12 +50,14 @@ class BuildConfig:
     special_tokens: SpecialTokens = SpecialTokens.ERROR
     discount_fallback: Discounts | None = None
     workers: int | None = None
-    memory_bytes: int = field(default_factory=lambda: psutil.virtual_memory().total // 2)
+    memory_bytes: int = field(default_factory=lambda: machine_memory_bytes() // 2)
     resume: bool = False
     overwrite: bool = False
 
     def __post_init__(self) -> None:
         """Refuses what cannot be built."""
+        # Workers have other current folders.
+        object.__setattr__(self, "output", self.output.absolute())
         if not 1 <= self.order <= MAX_ORDER:
             raise OptionError(
                 f"order is {self.order}", f"Give an order from 1 to {MAX_ORDER}; 5 is usual."
@@ -68,6 +79,7 @@ class BuildConfig:
         stats = [(str(path), path.stat()) for path in files]
         return {
             "input": [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats],
+            "lmserve": lmserve.__version__,
             "order": self.order,
             "special_tokens": str(self.special_tokens),
         }

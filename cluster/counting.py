@@ -4,7 +4,6 @@ It keeps nothing but compiled kernels and the mapped vocabulary, all else is on 
 is replaced, and its task simply done again.
 """
 
-import os
 import resource
 import shutil
 import socket
@@ -24,7 +23,7 @@ from lmserve.ngram.assembling import save_levels, smooth_shard
 from lmserve.ngram.counting import read_records, scatter_piece, tokenize_piece
 from lmserve.ngram.discounting import Discounts
 from lmserve.ngram.smoothing import Smoothing
-from lmserve.ngram.tables import as_numpy, open_table
+from lmserve.ngram.tables import as_numpy, open_table, partial_name
 from lmserve.ngram.vocabulary import Vocabulary
 from lmserve.text.sources import Piece
 from lmserve.text.tokenizer import SpecialTokens
@@ -122,7 +121,7 @@ class NgramWorker:
 
 def _write_folder(output: Path, write: Callable[[Path], None]) -> None:
     """Fills a folder that appears under its name only when complete."""
-    partial = output.with_name(f"{output.name}.{os.getpid()}.partial")
+    partial = partial_name(output)
     partial.mkdir()
     write(partial)
     try:

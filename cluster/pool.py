@@ -1,8 +1,7 @@
 """Workers that go through a list of tasks: on Ray, or in this process."""
 
 from collections.abc import Callable, Iterable
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import ray
 from ray.exceptions import RayActorError, RayTaskError
@@ -13,6 +12,7 @@ from lmserve.errors import BuildError, LmserveError, OptionError
 
 # A task that kills its worker this often will do so again.
 _MAX_RESTARTS = 4
+_START_TIMEOUT_S = 120.0
 
 
 class Pool(Protocol):
@@ -44,15 +44,11 @@ class Pool(Protocol):
 
 
 class InProcessPool:
-    """One worker in this process: the twin of `RayPool` that needs no Ray."""
+    """One worker in this process that stands for `size`: the twin of `RayPool` without Ray."""
 
-    def __init__(self, worker: Any) -> None:
+    def __init__(self, worker: Any, size: int) -> None:
         self._worker = worker
-
-    @property
-    def size(self) -> int:
-        """1."""
-        return 1
+        self.size = size
 
     def run(
         self, method: str, calls: Iterable[tuple[Any, ...]], done: Callable[[int], None]
@@ -66,9 +62,10 @@ class InProcessPool:
 
 
 class RayPool:
-    """Ray actors, each on a processor of its own, for the time of a `with` block.
+    """Ray actors, each on a processor of its own.
 
-    An actor that dies is restarted and its call repeated, a few times.
+    An actor that dies is restarted and its call repeated, a few times. Calls go to actors that have
+    started: on a cluster that does other work, some may have to wait for a processor.
 
     Args:
         worker_class: class of the workers.
@@ -90,20 +87,13 @@ class RayPool:
             num_cpus=1, max_restarts=_MAX_RESTARTS, max_task_retries=_MAX_RESTARTS
         )(worker_class)
         self._actors = [actor_class.remote(*arguments) for _ in range(self.size)]
+        self._starting = {actor.__ray_ready__.remote(): actor for actor in self._actors}
+        self._idle: list[Any] = []
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        # After an error some are at work; they end when nothing refers to them any more.
-        if error is None:
-            for actor in self._actors:
-                ray.kill(actor)
+    def close(self) -> None:
+        """Ends the actors, whatever they are doing."""
+        for actor in self._actors:
+            ray.kill(actor)
 
     def run(
         self, method: str, calls: Iterable[tuple[Any, ...]], done: Callable[[int], None]
@@ -111,28 +101,44 @@ class RayPool:
         """Makes the calls, one at a time on each actor; see `Pool`.
 
         Raises:
-            BuildError: an actor died too often, or a call raised something unforeseen.
+            BuildError: an actor died too often, no actor gets a processor, or a call raised
+                something unforeseen.
         """
         waiting = enumerate(calls)
-        idle = list(self._actors)
+        following = next(waiting, None)
         running: dict[Any, tuple[Any, int]] = {}
         reports: list[TaskReport] = []
-        while True:
-            while idle and (call := next(waiting, None)):
-                actor = idle.pop()
-                running[getattr(actor, method).remote(*call[1])] = (actor, call[0])
-            if not running:
-                return reports
-            ready, _ = ray.wait(list(running))
-            actor, i = running.pop(ready[0])
-            reports.append(_result(ready[0]))
-            idle.append(actor)
-            done(i)
+        while following or running:
+            while following and self._idle:
+                number, arguments = following
+                actor = self._idle.pop()
+                running[getattr(actor, method).remote(*arguments)] = (actor, number)
+                following = next(waiting, None)
+            (ready,) = self._wait([*running, *self._starting], forever=bool(running))
+            if ready in self._starting:
+                _result(ready)
+                self._idle.append(self._starting.pop(ready))
+                continue
+            actor, number = running.pop(ready)
+            reports.append(_result(ready))
+            self._idle.append(actor)
+            done(number)
+        return reports
+
+    def _wait(self, references: list[Any], *, forever: bool) -> list[Any]:
+        ready, _ = ray.wait(references, timeout=None if forever else _START_TIMEOUT_S)
+        if not ready:
+            raise BuildError(
+                f"none of {self.size} workers got a processor of the cluster within "
+                f"{_START_TIMEOUT_S:.0f} s: other work has them all",
+                "Wait until it has ended ('ray status' shows it), then go on with --resume.",
+            )
+        return list(ready)
 
 
-def _result(reference: Any) -> TaskReport:
+def _result(reference: Any) -> Any:
     try:
-        report: TaskReport = ray.get(reference)
+        return ray.get(reference)
     except RayTaskError as error:
         if isinstance(error.cause, LmserveError):
             raise error.cause from None
@@ -146,4 +152,3 @@ def _result(reference: Any) -> TaskReport:
             "Most often memory ran out: give fewer --workers or less --memory; what is done is "
             "kept: --resume goes on.",
         ) from error
-    return report

@@ -31,8 +31,8 @@ from cluster.counting import TaskReport
 from cluster.pool import Pool
 from cluster.progress import Observer, StageReport
 from cluster.workspace import Workspace
-from lmserve.errors import InputError
-from lmserve.ngram.adjusting import ShardTotals
+from lmserve.errors import BuildError, RefusedTextError
+from lmserve.ngram.adjusting import ShardTotals, count_counts
 from lmserve.ngram.assembling import assemble
 from lmserve.ngram.counting import plan_shards
 from lmserve.ngram.discounting import Discounts
@@ -41,7 +41,7 @@ from lmserve.ngram.smoothing import Smoothing, log10, smooth_unigrams
 from lmserve.ngram.tables import as_numpy, open_table, write_table
 from lmserve.ngram.vocabulary import WORDS_SCHEMA, Vocabulary, write_vocabulary
 from lmserve.text.sources import Piece
-from lmserve.text.tokenizer import EOS
+from lmserve.text.tokenizer import BOS, EOS
 
 # What a record costs while its shard is adjusted, and a worker that does nothing: measured, see
 # benchmarks/README.md.
@@ -80,19 +80,27 @@ class Run:
         sizes = [piece.size_bytes for piece in self.pieces]
         calls = [(piece, self.config.special_tokens) for piece in self.pieces]
         self.run("tokenize", pool, calls, sizes)
+        for path, size_bytes, changed_ns in self.files.planned_inputs():
+            now = Path(path).stat()
+            if (now.st_size, now.st_mtime_ns) != (size_bytes, changed_ns):
+                raise BuildError(
+                    f"{path} was changed while it was being read: it had {size_bytes:,} bytes, "
+                    f"now it has {now.st_size:,}",
+                    f"Delete {str(self.files.folder)!r} and build again, with text at rest.",
+                )
 
     def rank(self) -> Vocabulary:
         """Word counts -> the vocabulary.
 
         Raises:
-            InputError: there is not one word.
+            RefusedTextError: there is not one word.
         """
         with self.stage("rank", 1):
             counted = (open_table(self.files.words(p.index), WORDS_SCHEMA) for p in self.pieces)
             write_vocabulary((pa.table(words) for words in counted), self.files.model)
         vocabulary = Vocabulary.open(self.files.model)
         if vocabulary.word_count == 0:
-            raise InputError(
+            raise RefusedTextError(
                 f"the input holds no word: {', '.join(self.config.inputs)}",
                 "Give text with one sentence a line.",
             )
@@ -139,17 +147,19 @@ class Run:
                 totals = ShardTotals.open(self.files.counts(s))
                 counts += totals.counts_of_counts
                 followed += totals.followed
-            raw = config.order == 1 or config.smoothing is Smoothing.MAXIMUM_LIKELIHOOD
+            adjusted = vocabulary.counts if config.order == 1 else followed
+            raw = config.smoothing is Smoothing.MAXIMUM_LIKELIHOOD
             unigrams = smooth_unigrams(
-                vocabulary.counts if raw else followed, config.smoothing, config.discount_fallback
+                vocabulary.counts if raw else adjusted, config.smoothing, config.discount_fallback
             )
+            first = count_counts(np.delete(adjusted, BOS))
             discounts = [unigrams.discounts]
             for k, counts_of_counts in enumerate(counts, 2):
                 discounts.append(
                     config.smoothing.discounts(counts_of_counts, k, config.discount_fallback)
                 )
             write_table(self.files.unigrams, {"probability": unigrams.probability})
-        return discounts, [unigrams.counts_of_counts.tolist(), *counts.tolist()]
+        return discounts, [first.tolist(), *counts.tolist()]
 
     def smooth(self, pool: Pool, shards: int, discounts: list[Discounts]) -> list[Path]:
         """Counts -> probabilities and backoff weights; the folders of the smoothed shards."""

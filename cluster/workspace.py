@@ -1,16 +1,20 @@
 """The folder in which a build keeps what it has done, so that it can be continued.
 
-Every file here is written under another name and renamed when complete; what exists is done.
+What a task leaves here has another name until it is complete, and is then renamed: what exists is
+done.
 """
 
+import fcntl
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from lmserve.errors import BuildError
+from lmserve.errors import BuildError, CorruptModelError
+from lmserve.ngram.tables import open_batches, partial_name
 from lmserve.text.sources import Piece
 
 
@@ -45,6 +49,11 @@ class Workspace:
         """The model while it is being put together."""
         return self.folder / "model"
 
+    @property
+    def replaced_model(self) -> Path:
+        """The model that the new one takes the place of."""
+        return self.folder / "replaced"
+
     def tokens(self, piece: int) -> Path:
         """Tokens of a piece, in the piece's own ids."""
         return self.folder / "pieces" / f"{piece:06}-tokens.arrow"
@@ -65,31 +74,46 @@ class Workspace:
         """A shard smoothed in the way that `key` stands for."""
         return self.folder / "shards" / f"{shard:05}-smoothed-{key}"
 
-    def new_stdin_copy(self) -> BinaryIO:
-        """Opens the copy of standard input for writing."""
-        self.folder.mkdir(parents=True)
-        return self.stdin_copy.open("wb")
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Makes the folder and keeps other builds out of it while the block runs.
+
+        Raises:
+            BuildError: another build is at work in it, or it cannot be made.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = (self.folder / "lock").open("w")
+        except OSError as error:
+            raise BuildError(
+                f"the folder {str(self.folder)!r} cannot be made: {error}",
+                "Give an --output in a folder that exists and may be written to.",
+            ) from error
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise BuildError(
+                    f"another build is at work in {str(self.folder)!r}",
+                    "Wait until it has ended, or give another --output.",
+                ) from error
+            yield
 
     def create(self, facts: dict[str, Any], pieces: Sequence[Piece]) -> None:
         """Makes the folders and writes the plan, last: from here on the build can be resumed."""
         for name in ("pieces", "shards", "model"):
-            (self.folder / name).mkdir(parents=True, exist_ok=True)
+            (self.folder / name).mkdir()
         plan = {"facts": facts, "pieces": [asdict(piece) for piece in pieces]}
-        partial = self.plan_file.with_suffix(".partial")
+        partial = partial_name(self.plan_file)
         partial.write_text(json.dumps(plan, indent=1))
         partial.rename(self.plan_file)
 
     def resume(self, facts: dict[str, Any]) -> list[Piece]:
-        """The pieces of an unfinished build.
+        """The pieces of an unfinished build; throws away what is not complete.
 
         Raises:
-            BuildError: there is none, or it was of another text or with other settings.
+            BuildError: it was of another text, with other settings, or by another lmserve.
         """
-        if not self.plan_file.is_file():
-            raise BuildError(
-                f"nothing to resume: there is no unfinished build in {str(self.folder)!r}",
-                "Run the same command without --resume.",
-            )
         plan = json.loads(self.plan_file.read_text())
         for name, value in facts.items():
             if plan["facts"].get(name) != value:
@@ -98,9 +122,53 @@ class Workspace:
                     f"{plan['facts'].get(name)!r}, now it is {value!r}",
                     f"Repeat the command as it was, or delete {str(self.folder)!r} and start anew.",
                 )
+        for path in [*self.folder.rglob("*.partial"), *self._damaged()]:
+            _remove(path)
         return [Piece(**piece) for piece in plan["pieces"]]
 
+    def planned_inputs(self) -> list[list[Any]]:
+        """Path, size in bytes and time of change, in ns, of each input, as they were planned."""
+        inputs: list[list[Any]] = json.loads(self.plan_file.read_text())["facts"]["input"]
+        return inputs
+
+    def has_done_something(self) -> bool:
+        """Whether there is anything in it that it took time to make."""
+        return self.stdin_copy.exists() or any(self.folder.glob("pieces/*-words.arrow"))
+
+    def clear(self) -> None:
+        """Deletes what is in the folder but for the lock."""
+        for path in self.folder.iterdir():
+            if path.name != "lock":
+                _remove(path)
+
     def remove(self) -> None:
-        """Deletes the folder, if it is there."""
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
+        """Deletes the folder."""
+        # A worker that was just killed may still be putting a last file in.
+        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _damaged(self) -> Iterator[Path]:
+        """Pieces and shards that a crash of the machine has left with a name but not whole."""
+        for path in (self.folder / "pieces").glob("*.arrow"):
+            if not _readable(path):
+                yield path
+        for folder in (self.folder / "shards").iterdir():
+            if not all(map(_readable, folder.glob("*.arrow"))):
+                yield folder
+
+
+def _readable(path: Path) -> bool:
+    try:
+        reader = open_batches(path)
+        for i in range(reader.num_record_batches):
+            reader.get_batch(i)
+    except (CorruptModelError, OSError):
+        return False
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -4,27 +4,32 @@ Collects English text (or takes yours), builds a model on Ray, evaluates it on s
 seen, serves it, streams sentences through the service, and shows what the scores tell.
 """
 
-import random
 import re
 import shutil
 import socket
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from rich.table import Table
 from typer import Option
 
 import lmserve
-from jobs.shading import legend, shaded, write_picture
+from jobs.build_ngram import FALLBACK
+from jobs.shading import score_table, write_picture
 from jobs.shell import BuildDisplay, output, progress_bar, run
-from lmserve.client import Answer, Client
+from lmserve.client import Client
+from lmserve.errors import OptionError
 from lmserve.evaluation import evaluate
 from lmserve.text.documentation import Document, collect_documentation, split_held_out
-from lmserve.text.sources import BLOCK_BYTES, find_files, read_blocks, split
+from lmserve.text.examples import distinct_lines, examples, split_lines
+from lmserve.text.sources import BLOCK_BYTES, find_files, split
+from lmserve.text.tokenizer import SpecialTokens
 
 _STREAMED = 5000
 _SEED = 1
+# Lies in folders that a demo made, and may fill anew.
+_MARKER = ".lmserve-demo"
 
 
 def demo(
@@ -39,42 +44,91 @@ def demo(
     order: Annotated[int, Option(help="Words of the longest n-gram.")] = 5,
 ) -> None:
     """Build a model of real text, evaluate it, serve it, and stream sentences through it."""
+    # Here, so that without Ray it is named before anything is written.
+    import cluster.build
+    import cluster.serving  # noqa: F401
+
+    started_s = time.monotonic()
+    files = None if corpus is None else find_files([str(corpus)])
+    _claim(folder, files or [])
+    _step("1. Text")
+    training, held_out = (
+        split_held_out(_documentation(), seed=_SEED)
+        if files is None
+        else split_lines(distinct_lines(files), seed=_SEED)
+    )
+    _write(folder / "train.txt", training)
+    _write(folder / "held-out.txt", held_out)
+    _step("2. Model: counting and Kneser-Ney smoothing on Ray")
+    _build(folder, order)
+    _step("3. Perplexity of the held-out text")
+    _evaluate(folder)
+    _step("4. Service")
+    _serve(folder, held_out, examples(held_out, training, seed=_SEED))
+    output.print(f"\nDone in {time.monotonic() - started_s:.0f} s. Next, with text of your own:\n")
+    _next_steps(folder)
+
+
+def _claim(folder: Path, corpus: Sequence[Path]) -> None:
+    """Makes the demo's folder. Another's files are never written over.
+
+    Raises:
+        OptionError: the folder is not the demo's, cannot be made, or holds the corpus.
+    """
+    remedy = "Give --folder a new or empty folder."
+    for path in corpus:
+        if path.is_relative_to(folder.resolve()):
+            raise OptionError(f"{path} lies in {folder}, which the demo fills anew", remedy)
+    marker = folder / _MARKER
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()) and not marker.exists():
+            raise OptionError(f"{folder} holds files that are not the demo's", remedy)
+        marker.touch()
+    except OSError as error:
+        raise OptionError(f"cannot write to {folder}: {error.strerror}", remedy) from error
+
+
+def _write(path: Path, sentences: Sequence[str]) -> None:
+    path.write_text("\n".join(sentences) + "\n", encoding="utf-8", newline="\n")
+    words = sum(sentence.count(" ") + 1 for sentence in sentences)
+    output.print(f"{path}: {len(sentences):,} sentences, {words:,} words")
+
+
+def _build(folder: Path, order: int) -> None:
     from cluster.build import build
     from cluster.config import BuildConfig
 
-    started_s = time.monotonic()
-    folder.mkdir(parents=True, exist_ok=True)
-    training, held_out, model = (folder / name for name in ("train.txt", "held-out.txt", "model"))
+    # Of an earlier demo that was stopped.
     shutil.rmtree(folder / "model.building", ignore_errors=True)
-    _step("1. Text")
-    documents = _documentation() if corpus is None else _own_text(corpus)
-    for path, sentences in zip(
-        (training, held_out), split_held_out(documents, seed=_SEED), strict=True
-    ):
-        path.write_text("\n".join(sentences) + "\n")
-        output.print(f"{path}: {len(sentences):,} sentences, {sum(map(_words, sentences)):,} words")
-    _step("2. Model: counting and Kneser-Ney smoothing on Ray")
-    config = BuildConfig(inputs=(str(training),), output=model, order=order, overwrite=True)
+    config = BuildConfig(
+        inputs=(str(folder / "train.txt"),),
+        output=folder / "model",
+        order=order,
+        # Any text will do: small, or with marks in it.
+        special_tokens=SpecialTokens.SPACE,
+        discount_fallback=FALLBACK,
+        overwrite=True,
+    )
     with progress_bar() as progress:
         manifest = build(config, BuildDisplay(progress))
     output.print(
         f"{sum(manifest.ngrams):,} n-grams up to order {order}, {manifest.ngrams[0]:,} words"
     )
-    _step("3. Perplexity of the held-out text")
-    scorer = lmserve.load(model)
-    result = evaluate(scorer, split([held_out], BLOCK_BYTES), scorer.special_tokens)
+
+
+def _evaluate(folder: Path) -> None:
+    scorer = lmserve.load(folder / "model")
+    pieces = split([folder / "held-out.txt"], BLOCK_BYTES)
+    result = evaluate(scorer, pieces, scorer.special_tokens)
     output.print(
         f"{result.perplexity:.1f} ({result.perplexity_without_oov:.1f} without the {result.oov:,} "
         f"words, of {result.tokens:,}, that the model does not know)"
     )
-    _step("4. Service")
-    _serve(model, held_out.read_text().splitlines(), training.read_text().split())
-    output.print(f"\nDone in {time.monotonic() - started_s:.0f} s. Next, with text of your own:\n")
-    _next_steps(folder)
 
 
 def _step(title: str) -> None:
-    output.print(f"\n[bold]{title}[/]")
+    output.print(f"\n{title}", style="bold")
 
 
 def _documentation() -> list[Document]:
@@ -85,23 +139,11 @@ def _documentation() -> list[Document]:
         )
 
 
-def _own_text(corpus: Path) -> list[Document]:
-    """The lines of a file, each once: or the held-out text would have been seen."""
-    lines = (
-        line.decode("utf-8", "replace").strip()
-        for piece in split(find_files([str(corpus)]), BLOCK_BYTES)
-        for block in read_blocks(piece)
-        for line in block.lines()
-    )
-    distinct = filter(None, dict.fromkeys(lines))
-    return [Document(name=str(i), sentences=(line,)) for i, line in enumerate(distinct)]
-
-
-def _serve(model: Path, sentences: list[str], training_words: list[str]) -> None:
+def _serve(folder: Path, sentences: list[str], examples: list[tuple[str, str]]) -> None:
     """Serves the model for as long as it takes to show what it says."""
     from cluster.serving import ServeConfig, serving
 
-    with serving(ServeConfig(model=model, port=_free_port())) as url:
+    with serving(ServeConfig(model=folder / "model", port=_free_port())) as url:
         client = Client(url)
         output.print(f"up at {url}")
         _step("5. Sentences streamed through one open request, twice")
@@ -117,44 +159,18 @@ def _serve(model: Path, sentences: list[str], training_words: list[str]) -> None
                 f"{len(answers) / seconds:,.0f} a second, {hits:,} from the cache"
             )
         _step("6. What the scores tell")
-        _show(client, _examples(sentences, training_words), model.parent / "scores.svg")
-
-
-def _examples(sentences: list[str], training_words: list[str]) -> list[tuple[str, str]]:
-    """Sentences that were held out, each with its words shuffled, and words picked at random."""
-    rng = random.Random(_SEED)  # noqa: S311 - examples, not secrets
-    known = set(training_words)
-    fluent = [
-        sentence
-        for sentence in sentences
-        if 8 <= _words(sentence) <= 12 and known.issuperset(sentence.split())
-    ]
-    vocabulary = sorted(word for word in known if word.isalpha())
-    examples = []
-    for sentence in rng.sample(fluent, min(2, len(fluent))):
-        shuffled = sentence.split()
-        rng.shuffle(shuffled)
-        examples.append(("fluent", sentence))
-        examples.append(("shuffled", " ".join(shuffled)))
-        examples.append(("nonsense", " ".join(rng.choices(vocabulary, k=len(shuffled)))))
-    return examples
+        if not examples:
+            output.print("No held-out sentence is of a length to show.")
+            return
+        _show(client, examples, folder / "scores.svg")
 
 
 def _show(client: Client, examples: list[tuple[str, str]], picture: Path) -> None:
     answers = client.score([text for _, text in examples], words=True)
     scored = [(kind, answer) for (kind, _), answer in zip(examples, answers, strict=True)]
-    output.print(_score_table(scored, colours=output.color_system is not None))
-    write_picture(_score_table(scored, colours=True), picture, "lmserve demo")
+    output.print(score_table(scored, colours=output.color_system is not None))
+    write_picture(score_table(scored, colours=True), picture, "lmserve demo")
     output.print(f"The same as a picture: {picture}")
-
-
-def _score_table(scored: list[tuple[str, Answer]], *, colours: bool) -> Table:
-    table = Table("", "perplexity", "words, shaded by surprise", caption=legend(colours=colours))
-    for kind, answer in scored:
-        words = shaded(answer["words"], colours=colours)
-        last = kind == "nonsense"
-        table.add_row(kind, f"{answer['perplexity']:,.0f}", words, end_section=last)
-    return table
 
 
 def _next_steps(folder: Path) -> None:
@@ -172,10 +188,6 @@ def _next_steps(folder: Path) -> None:
 def _cache_hits(client: Client) -> int:
     match = re.search(r"^lmserve_cache_hits_total (\S+)$", client.metrics(), re.MULTILINE)
     return int(float(match[1])) if match else 0
-
-
-def _words(sentence: str) -> int:
-    return sentence.count(" ") + 1
 
 
 def _free_port() -> int:

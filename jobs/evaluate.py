@@ -8,10 +8,9 @@ from rich.table import Table
 from typer import Argument, Option
 
 import lmserve
-from jobs.shell import output, progress_bar, run
+from jobs.shell import SpecialTokensOption, output, progress_bar, run
 from lmserve import evaluation
 from lmserve.text.sources import find_files, split
-from lmserve.text.tokenizer import SpecialTokens
 
 _PIECE_BYTES = 8 << 20
 
@@ -22,13 +21,7 @@ def evaluate(
         list[str],
         Argument(metavar="INPUT...", help="Text, one sentence a line: files, 'patterns*', or -."),
     ],
-    special_tokens: Annotated[
-        SpecialTokens | None,
-        Option(
-            help="<s>, </s>, <unk> in the text: refuse it, take <unk> for a word, or drop them.",
-            show_default="as the model was built",
-        ),
-    ] = None,
+    special_tokens: SpecialTokensOption = None,
     as_json: Annotated[bool, Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
     """Measure how well MODEL predicts a text."""

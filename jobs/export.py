@@ -7,19 +7,20 @@ from typer import Argument, Option
 
 import lmserve
 from jobs.shell import messages, progress_bar, run
-from lmserve.ngram.arpa import write_arpa
+from lmserve.ngram.arpa import STDOUT, write_arpa
 
 
 def export(
     model: Annotated[Path, Argument(help="Model folder.")],
-    arpa: Annotated[Path, Option("--arpa", help="The file to write.")],
+    arpa: Annotated[Path, Option("--arpa", help="The file to write; - is standard output.")],
 ) -> None:
     """Write MODEL as ARPA text, which KenLM and SRILM read."""
     loaded = lmserve.load(model)
     with progress_bar() as progress:
         task = progress.add_task("export", total=sum(loaded.manifest.ngrams))
         write_arpa(loaded, arpa, lambda ngrams: progress.advance(task, ngrams))
-    messages.print(f"wrote {arpa}, {arpa.stat().st_size / 1e6:,.1f} MB")
+    if arpa != STDOUT:
+        messages.print(f"wrote {arpa}", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

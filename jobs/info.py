@@ -9,6 +9,7 @@ from typer import Argument, Option
 
 import lmserve
 from jobs.shell import output, run
+from lmserve.ngram.manifest import Manifest
 
 
 def info(
@@ -27,6 +28,10 @@ def info(
     for k, count in enumerate(manifest.ngrams, 1):
         table.add_row(str(k), f"{count:,}", *(f"{d:.4f}" for d in manifest.discounts[k - 1]))
     output.print(table)
+    _print_facts(manifest, verified=verify)
+
+
+def _print_facts(manifest: Manifest, *, verified: bool) -> None:
     size_bytes = sum(file.size_bytes for file in manifest.files.values())
     per_ngram = size_bytes / sum(manifest.ngrams)
     facts = {
@@ -34,8 +39,8 @@ def info(
         "vocabulary": f"{manifest.ngrams[0]:,} words",
         "special tokens": manifest.special_tokens,
         "size": f"{size_bytes / 1e6:,.1f} MB, {per_ngram:.1f} bytes an n-gram",
-        "digest": manifest.digest + (" (every byte checked)" if verify else ""),
-    }
+        "digest": manifest.digest + (" (every byte checked)" if verified else ""),
+    } | {name: f"{file.size_bytes:,} bytes" for name, file in manifest.files.items()}
     for name, fact in facts.items():
         output.print(f"{name:<15} {fact}", highlight=False, soft_wrap=True)
 

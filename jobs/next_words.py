@@ -8,17 +8,18 @@ from rich.table import Table
 from typer import Argument, Option
 
 import lmserve
-from jobs.shell import output, run
+from jobs.shell import SpecialTokensOption, output, run
 
 
 def next_words(
     model: Annotated[Path, Argument(help="Model folder.")],
     context: Annotated[str, Argument(help="The beginning of a sentence; '' for none.")],
     top: Annotated[int, Option(help="How many words.")] = 10,
+    special_tokens: SpecialTokensOption = None,
     as_json: Annotated[bool, Option("--json", help="One JSON array instead of a table.")] = False,
 ) -> None:
     """Print the most probable next words after CONTEXT, with their probabilities."""
-    words = lmserve.load(model).next_words(context, top=top)
+    words = lmserve.load(model, special_tokens=special_tokens).next_words(context, top=top)
     if as_json:
         print(json.dumps([word._asdict() for word in words]))  # noqa: T201 - this is the result
         return

@@ -7,7 +7,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 import lmserve
-from jobs.shell import run
+from jobs.shell import SpecialTokensOption, run
 from lmserve.records import score_lines
 from lmserve.text.sources import BLOCK_BYTES, find_files, read_blocks, split
 
@@ -18,13 +18,14 @@ def score(
         str, Argument(metavar="[FILE]", help="Text, one sentence a line; - is standard input.")
     ] = "-",
     words: Annotated[bool, Option("--words", help="Add the score of each word.")] = False,
+    special_tokens: SpecialTokensOption = None,
 ) -> None:
     """Print one JSON object for each line of FILE: log10_prob, perplexity, tokens, oov.
 
     A probability of 0 is a log10_prob of null. Answers come as lines come: a program may write a
     line and wait for its score.
     """
-    scorer = lmserve.load(model)
+    scorer = lmserve.load(model, special_tokens=special_tokens)
     for piece in split(find_files([text]), BLOCK_BYTES):
         for block in read_blocks(piece):
             sys.stdout.buffer.writelines(score_lines(scorer, block.lines(), words=words))

@@ -38,7 +38,6 @@ def serve(
             f"curl {url}/v1/score -H 'Content-Type: application/json' "
             """-d '{"text": "the cat sat on the mat"}'""",
             highlight=False,
-            markup=False,
             soft_wrap=True,
         )
         while True:

@@ -8,11 +8,24 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.style import Style
+from rich.table import Table
 from rich.text import Text
+
+from lmserve.client import Answer
 
 _PICTURE_COLUMNS = 100
 # From expected (p = 1) to astonishing (p = 1/100,000), as background colours.
 _SHADES = ("#1b5e20", "#33691e", "#6d6a12", "#a65d00", "#b23c17", "#b71c1c")
+
+
+def score_table(scored: Iterable[tuple[str, Answer]], *, colours: bool) -> Table:
+    """The sentences of some answers, each with its kind; a line after every "nonsense"."""
+    table = Table("", "perplexity", "words, shaded by surprise", caption=legend(colours=colours))
+    for kind, answer in scored:
+        words = shaded(answer["words"], colours=colours)
+        last = kind == "nonsense"
+        table.add_row(kind, f"{answer['perplexity']:,.0f}", words, end_section=last)
+    return table
 
 
 def shaded(words: Iterable[Mapping[str, Any]], *, colours: bool) -> Text:
@@ -52,4 +65,4 @@ def write_picture(table: RenderableType, path: Path, title: str) -> None:
     console.print(table)
     # Without the fonts that it would fetch from the web: any monospaced one will do.
     svg = re.sub(r"@font-face \{.*?\}\s*", "", console.export_svg(title=title), flags=re.DOTALL)
-    path.write_text(svg)
+    path.write_text(svg, encoding="utf-8", newline="\n")

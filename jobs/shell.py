@@ -1,9 +1,11 @@
 """What all jobs share with a person at a terminal: errors, sizes, progress."""
 
+import errno
+import os
 import re
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,12 +17,24 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from lmserve.errors import LmserveError, OptionError
+from lmserve.text.tokenizer import SpecialTokens
 
-# Results go to standard output; everything said to a person goes to standard error.
-messages = Console(stderr=True)
-output = Console()
+# Results go to standard output; everything said to a person goes to standard error. Words, names
+# and errors are printed as they are: in [square brackets] and :colons: too.
+messages = Console(stderr=True, markup=False, emoji=False)
+output = Console(markup=False, emoji=False)
+
+SpecialTokensOption = Annotated[
+    SpecialTokens | None,
+    typer.Option(
+        help="<s>, </s>, <unk> in the text: refuse them (eval) or take them for unknown words, "
+        "take <unk> for a word, or drop them all.",
+        show_default="as the model was built",
+    ),
+]
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY_UNITS = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
@@ -36,19 +50,38 @@ def run(job: Callable[..., Any]) -> None:
 def run_app(app: typer.Typer) -> None:
     """Runs a command line.
 
-    Exit status: 0 done, 1 the job failed, 2 wrong options, 130 interrupted. An error says what
-    happened and what to do; a traceback means a fault in lmserve.
+    Exit status: 0 done, 1 the job failed or its reader has gone (then without a word), 2 wrong
+    options, 130 interrupted. An error says what happened and what to do; a traceback means a fault
+    in lmserve.
     """
     try:
-        app()
+        try:
+            app()
+        finally:
+            # Not left to the end of Python, where nobody could answer an error any more.
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except LmserveError as error:
-        messages.print(
-            f"[bold red]error:[/] {_plain(error.problem)}", highlight=False, soft_wrap=True
-        )
-        messages.print(
-            f"[bold green]try:[/] {_plain(error.remedy)}", highlight=False, soft_wrap=True
-        )
+        _print_error(error)
         sys.exit(2 if isinstance(error, OptionError) else 1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.ENOSPC):
+            raise
+        # What is left unwritten goes nowhere when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if error.errno == errno.ENOSPC:
+            _print_error(LmserveError(f"cannot write: {error}", "Make room, or write elsewhere."))
+        sys.exit(1)
+
+
+def _print_error(error: LmserveError) -> None:
+    for label, style, text in (
+        ("error:", "bold red", error.problem),
+        ("try:", "bold green", error.remedy),
+    ):
+        messages.print(Text.assemble((label, style), " ", text), soft_wrap=True)
 
 
 def parse_size(text: str) -> int:
@@ -57,7 +90,7 @@ def parse_size(text: str) -> int:
     Raises:
         OptionError: it is no size.
     """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]i?|)b?\s*", text, re.IGNORECASE)
+    match = re.fullmatch(r"\s*(\d{1,15}(?:\.\d+)?)\s*([kmgt]i?|)b?\s*", text, re.IGNORECASE)
     if match is None:
         raise OptionError(f"{text!r} is no size", "Give a size such as 500MB, 2GB or 2GiB.")
     number, unit = match.groups()
@@ -103,8 +136,3 @@ class BuildDisplay:
         self._progress.update(self._task, completed=task.total)
         if not messages.is_terminal:
             messages.print(f"{report.name}: {report.wall_s:.1f} s, {report.cpu_s:.1f} CPU s")
-
-
-def _plain(text: str) -> str:
-    # Square brackets in a message are not markup.
-    return text.replace("[", r"\[")

@@ -2,11 +2,13 @@
 
 LmserveError
 ├── InputError              text that cannot be read or may not be counted
+│   └── RefusedTextError    its content may not be counted, however often it is read
 ├── OptionError             a setting outside its range, or settings that contradict each other
 ├── BuildError              a build that cannot start, go on or finish
 │   └── DiscountError       counts of counts from which no discount follows
 ├── ModelError              a model folder that cannot be used
 │   └── CorruptModelError   its bytes are not the ones its manifest describes
+├── ServiceError            a running service cannot be reached, or refuses
 └── DependencyError         an optional package is not installed
 """
 
@@ -31,6 +33,10 @@ class LmserveError(Exception):
 
 class InputError(LmserveError):
     """Text that cannot be read or may not be counted."""
+
+
+class RefusedTextError(InputError):
+    """Text whose content may not be counted, however often it is read."""
 
 
 class OptionError(LmserveError, ValueError):

@@ -5,10 +5,15 @@ from pathlib import Path
 
 import pytest
 from corpora import zipf_text
+from hypothesis import settings
 
 import lmserve
 from cluster.build import build
 from cluster.config import BuildConfig
+
+# Kernels are compiled when they are first called, which takes seconds.
+settings.register_profile("no-deadline", deadline=None)
+settings.load_profile("no-deadline")
 
 
 @pytest.fixture(scope="session")

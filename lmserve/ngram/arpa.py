@@ -1,38 +1,50 @@
 """ARPA text: the exchange format of n-gram models, read by KenLM, SRILM and most decoders."""
 
+import os
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lmserve.errors import CorruptModelError, LmserveError
 from lmserve.ngram.model import NgramModel
 from lmserve.ngram.query import find_contexts
-from lmserve.ngram.tables import binary_column
 
 # ARPA has no minus infinity; this is what its readers take for probability 0.
 _LOG10_ZERO = -99.0
 _CHUNK_ROWS = 1 << 18
+STDOUT = Path("-")
+# Names of what this process has open already, be it a file.
+_OPEN_ALREADY = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/")
 _SPACE, _TAB = (pa.scalar(separator, pa.large_binary()) for separator in (b" ", b"\t"))
 
 
 def write_arpa(
     model: NgramModel, path: Path, on_progress: Callable[[int], None] = lambda _: None
 ) -> None:
-    """Writes a model as ARPA text, by an atomic rename.
+    """Writes a model as ARPA text.
+
+    A file appears under its name when it is complete, and only then replaces one that is there.
 
     Numbers are written with as many digits as it takes to read the same float64 back;
     probability 0 (and that of `<s>`, which is never predicted) is written as -99.
 
     Args:
         model: any n-gram model.
-        path: the file to write.
+        path: the file to write; links are followed, devices and FIFOs written to. `-` is standard
+            output.
         on_progress: called with the number of n-grams just written.
+
+    Raises:
+        LmserveError: the file cannot be written; nothing is left of it.
     """
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
+    with _writing(path) as file:
         file.write(b"\\data\\\n")
         for k, count in enumerate(model.manifest.ngrams, 1):
             file.write(f"ngram {k}={count}\n".encode())
@@ -42,7 +54,43 @@ def write_arpa(
                 file.write(lines)
                 on_progress(lines.count(b"\n"))
         file.write(b"\n\\end\\\n")
-    partial.rename(path)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[BinaryIO]:
+    """Opens what a path stands for; an error inside the block undoes a file."""
+    try:
+        if path == STDOUT:
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        elif (path.exists() and not path.is_file()) or str(path).startswith(_OPEN_ALREADY):
+            # Appending, as `>> FILE` asks of /dev/stdout; to a device or a FIFO it is the same.
+            with path.open("ab") as file:
+                yield file
+        else:
+            with _replacing(Path(os.path.realpath(path))) as file:
+                yield file
+    except BrokenPipeError:
+        raise  # The reader has seen enough.
+    except OSError as error:
+        raise LmserveError(
+            f"cannot write {path}: {error.strerror}",
+            "Name a file in a folder that exists and may be written to, on a disk with room; "
+            "- is standard output.",
+        ) from error
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """Opens a file that takes its name when the block ends well, and is removed otherwise."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("wb") as file:
+            yield file
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def ngrams_of_order(
@@ -76,8 +124,13 @@ def _backoffs(model: NgramModel, ids: npt.NDArray[np.uint32]) -> npt.NDArray[np.
 
 
 def _order_lines(model: NgramModel, k: int) -> Iterator[bytes]:
-    words = binary_column(model.vocabulary.offsets, model.vocabulary.bytes)
+    words = model.vocabulary.words()
     for ids, log10_prob, log10_backoff in ngrams_of_order(model, k):
+        if ids.max(initial=0) >= len(words):
+            raise CorruptModelError(
+                f"{model.folder}: a {k}-gram has word {ids.max()} of {len(words)}",
+                "Build the model again, or copy it again.",
+            )
         columns = [words.take(pa.array(ids[:, j])) for j in range(k)]
         ngrams = pc.binary_join_element_wise(*columns, _SPACE) if k > 1 else columns[0]
         fields = [_numbers(log10_prob), ngrams]

@@ -170,14 +170,24 @@ class NgramModel:
         return np.ascontiguousarray(history, np.uint32)
 
     def distribution(self, context: Text, *, bos: bool = True) -> Floats:
-        """P(w | context) of every vocabulary word, float64 [V]; sums to 1, with 0 for `<s>`."""
+        """P(w | context) of every vocabulary word, float64 [V]; sums to 1, with 0 for `<s>`.
+
+        Raises:
+            CorruptModelError: an n-gram ends in a word that the vocabulary does not have.
+        """
         path = np.empty(self.order + 1, np.int64)
         depth = walk(self.context_ids(context, bos=bos), self.context_word, self.first_child, path)
         probability: Floats = 10.0 ** self.log10_prob[: len(self.vocabulary)]
         for row in path[1 : depth + 1]:
             grams = slice(max(self.first_ngram[row], 0), self.first_ngram[row + 1])
             probability *= 10.0 ** self.log10_backoff[row]
-            probability[self.ngram_word[grams]] = 10.0 ** self.log10_prob[grams]
+            words = self.ngram_word[grams]
+            if len(words) and words.max() >= len(probability):
+                raise CorruptModelError(
+                    f"{self.folder}: an n-gram ends in word {words.max()} of {len(probability)}",
+                    "Build the model again, or copy it again.",
+                )
+            probability[words] = 10.0 ** self.log10_prob[grams]
         return probability
 
     def next_words(self, context: Text, *, top: int = 10, bos: bool = True) -> list[NextWord]:

@@ -53,12 +53,10 @@ class Unigrams:
     Attributes:
         probability: float64 [V]; 0 for `<s>`.
         discounts: of order 1.
-        counts_of_counts: int64 [4], of order 1.
     """
 
     probability: Floats
     discounts: Discounts
-    counts_of_counts: Int64s
 
 
 def smooth_unigrams(counts: Int64s, smoothing: Smoothing, fallback: Discounts | None) -> Unigrams:
@@ -75,8 +73,7 @@ def smooth_unigrams(counts: Int64s, smoothing: Smoothing, fallback: Discounts | 
     """
     predicted = counts.copy()
     predicted[BOS] = 0
-    counts_of_counts = count_counts(predicted)
-    discounts = smoothing.discounts(counts_of_counts, 1, fallback)
+    discounts = smoothing.discounts(count_counts(predicted), 1, fallback)
     # One context, the empty one, whose lower order is the uniform distribution.
     uniform = np.full(1, 1.0 / (len(counts) - 1))
     probability, _ = smooth(
@@ -87,7 +84,7 @@ def smooth_unigrams(counts: Int64s, smoothing: Smoothing, fallback: Discounts | 
         np.array(discounts),
     )
     probability[BOS] = 0.0
-    return Unigrams(probability=probability, discounts=discounts, counts_of_counts=counts_of_counts)
+    return Unigrams(probability=probability, discounts=discounts)
 
 
 @njit(cache=True, nogil=True)

@@ -1,6 +1,6 @@
 """Arrow IPC files: written whole or not at all, read by mapping them into memory."""
 
-import os
+import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,18 @@ def write_table(path: Path, columns: Mapping[str, Array | pa.Array]) -> None:
     write_batches(path, [pa.RecordBatch.from_arrays(arrays, names=list(columns))])
 
 
+def partial_name(path: Path) -> Path:
+    """A name beside `path` that nobody else uses, for what is not complete yet."""
+    return path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
+
+
 def write_batches(path: Path, batches: Iterable[pa.RecordBatch]) -> None:
     """Writes one or more batches of one schema as an Arrow IPC file, by an atomic rename.
 
     A reader finds the whole file or none, and writing it again changes nothing: that is what
     makes every stage safe to repeat after a crash.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial = partial_name(path)
     iterator = iter(batches)
     first = next(iterator)
     with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, first.schema) as writer:
@@ -65,11 +70,11 @@ def open_table(path: Path, schema: Schema) -> dict[str, pa.Array]:
         CorruptModelError: the file is missing, cut short, or has another schema.
     """
     reader = open_batches(path)
-    found = {field.name: field.type for field in reader.schema}
-    if found != dict(schema) or reader.num_record_batches != 1:
+    found = [(field.name, field.type) for field in reader.schema]
+    if found != list(schema.items()) or reader.num_record_batches != 1:
         raise CorruptModelError(
             f"{path} holds {reader.num_record_batches} batches of {found}, "
-            f"expected 1 of {dict(schema)}",
+            f"expected 1 of {list(schema.items())}",
             "The file is not part of this model: build the model again, or copy it again.",
         )
     try:

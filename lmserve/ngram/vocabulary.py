@@ -17,6 +17,7 @@ from lmserve.text.tokenizer import (
     FIRST_WORD,
     OOV,
     SPECIAL_WORDS,
+    UNK,
     Bytes,
     Ids,
     Offsets,
@@ -71,6 +72,21 @@ class Vocabulary:
         """The bytes of a word."""
         return self.bytes[self.offsets[word_id] : self.offsets[word_id + 1]].tobytes()
 
+    def words(self) -> pa.Array:
+        """All words as a `large_binary` column.
+
+        Raises:
+            CorruptModelError: the offsets point outside the words' bytes.
+        """
+        try:
+            words = binary_column(self.offsets, self.bytes)
+            words.validate(full=True)
+        except pa.ArrowException as error:
+            raise CorruptModelError(
+                f"the vocabulary is damaged: {error}", "Build the model again, or copy it again."
+            ) from error
+        return words
+
     def find(self, word: bytes) -> int | None:
         """The id of a word, or None."""
         text = np.frombuffer(word, np.uint8)
@@ -86,6 +102,9 @@ class Vocabulary:
         self, text: Bytes, special_tokens: SpecialTokens, *, eos: bool, querying: bool
     ) -> tuple[Ids, Offsets, int]:
         """Word ids of every line of a text; see `lmserve.text.tokenizer.encode`."""
+        if querying and special_tokens is SpecialTokens.KEEP_UNK and self.counts[UNK] == 0:
+            # There was no <unk> in the counted text: it is as unknown as any other word.
+            special_tokens = SpecialTokens.ERROR
         policy = special_tokens.policy(querying=querying)
         ids, lines, refused_at = encode(text, eos, policy, self.offsets, self.bytes, self.slots)
         return ids, lines, refused_at

@@ -1,13 +1,16 @@
 """Input files, cut at line ends into pieces that can be read independently of each other.
 
 A plain file is cut into byte ranges; a piece owns the lines that *start* inside its range, so that
-any reader finds its lines without asking another. A compressed file is one piece.
+any reader finds its lines without asking another. A compressed file is one piece, and so is what
+can be read only once, from its beginning to its end: standard input, a FIFO, a device.
 """
 
 import bz2
 import glob
 import gzip
 import lzma
+import os
+import select
 import sys
 import zlib
 from collections.abc import Iterable, Iterator
@@ -17,7 +20,7 @@ from typing import BinaryIO, cast
 
 import pyarrow as pa
 
-from lmserve.errors import InputError
+from lmserve.errors import InputError, RefusedTextError
 
 BLOCK_BYTES = 8 << 20
 STDIN = "-"
@@ -33,7 +36,7 @@ class Piece:
         index: position in the input; pieces in this order hold the input's lines in order.
         path: the file.
         start: first byte of the range.
-        end: byte after the range; the file's size for a compressed file.
+        end: byte after the range; the file's size for a compressed file, 0 for a pipe.
     """
 
     index: int
@@ -49,7 +52,7 @@ class Piece:
     @property
     def streamed(self) -> bool:
         """Whether it can only be read from its beginning to its end."""
-        return self.path == STDIN or self.path.endswith(COMPRESSED_SUFFIXES)
+        return self.path.endswith(COMPRESSED_SUFFIXES) or _is_pipe(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,8 @@ class Block:
 def find_files(inputs: Iterable[str]) -> list[Path]:
     """Resolves files and glob patterns, keeping the given order (matches of a glob sorted).
 
-    `-` stands for standard input.
+    `-` stands for standard input. FIFOs and devices, such as `/dev/stdin` and a shell's `<(...)`,
+    keep their names.
 
     Raises:
         InputError: nothing matches, or a name is a folder.
@@ -82,20 +86,38 @@ def find_files(inputs: Iterable[str]) -> list[Path]:
         if name == STDIN:
             files.append(Path(STDIN))
             continue
-        matches = [name] if Path(name).exists() else sorted(glob.glob(name, recursive=True))
+        matches = [name] if os.path.exists(name) else sorted(glob.glob(name, recursive=True))
         if not matches:
             raise InputError(
                 f"no such input file: {name!r} (looked in {Path.cwd()})",
                 "Check the spelling and the current folder; quote patterns such as 'text/*.gz'.",
             )
         for match in matches:
-            if Path(match).is_dir():
+            if os.path.isdir(match):
                 raise InputError(
                     f"{match!r} is a folder, not a text file",
                     f"Name the files in it, for example '{match.rstrip('/')}/*.txt'.",
                 )
-            files.append(Path(match).resolve())
+            # A pipe's link resolves to what is no path: /proc/1/fd/pipe:[2].
+            file = Path(match).resolve()
+            files.append(file if file.is_file() else Path(os.path.abspath(match)))
     return files
+
+
+def require_regular(files: Iterable[Path]) -> None:
+    """Refuses what cannot be read again or by another process: pipes, FIFOs and devices.
+
+    Raises:
+        InputError: one of the files is none that other processes find on disk.
+    """
+    for path in files:
+        if not path.resolve().is_file():
+            raise InputError(
+                f"{str(path)!r} is a pipe or a device, which can be read only once and only by the "
+                "process that was given it",
+                "Give its text on standard input, of which a copy is kept: "
+                "... | lmserve build - --output MODEL.",
+            )
 
 
 def split(files: Iterable[Path], piece_bytes: int) -> list[Piece]:
@@ -107,10 +129,10 @@ def split(files: Iterable[Path], piece_bytes: int) -> list[Piece]:
     pieces: list[Piece] = []
     names = [str(path) for path in files]
     for name in names:
-        size = 0 if name == STDIN else Path(name).stat().st_size
-        whole = Piece(index=len(pieces), path=name, start=0, end=size)
-        if name == STDIN or (whole.streamed and size):
-            pieces.append(whole)
+        pipe = _is_pipe(name)
+        size = 0 if pipe else Path(name).stat().st_size
+        if pipe or (size and name.endswith(COMPRESSED_SUFFIXES)):
+            pieces.append(Piece(index=len(pieces), path=name, start=0, end=size))
             continue
         for start in range(0, size, piece_bytes):
             end = min(start + piece_bytes, size)
@@ -133,7 +155,7 @@ def read_blocks(piece: Piece, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]
         zero = data.find(b"\0")
         if zero >= 0:
             line = line_number(piece, first_line + data.count(b"\n", 0, zero))
-            raise InputError(
+            raise RefusedTextError(
                 f"{piece.path}, line {line}: a zero byte; this is a binary file, or text in "
                 "UTF-16 or UTF-32",
                 "Give UTF-8 text (for example: iconv -f UTF-16 -t UTF-8 FILE).",
@@ -146,19 +168,20 @@ def line_number(piece: Piece, lines_before: int) -> int:
     """The 1-based number in its file of the line after the first `lines_before` of a piece."""
     if piece.start == 0:
         return lines_before + 1
+    # The line that runs across the start belongs to the piece before.
+    head_bytes = piece.start - 1
     with open(piece.path, "rb") as file:
-        # The line that runs across the start belongs to the piece before.
-        head = file.read(piece.start - 1)
-        file_lines = head.count(b"\n") + 1
+        blocks = iter(lambda: file.read(min(BLOCK_BYTES, head_bytes - file.tell())), b"")
+        file_lines = sum(block.count(b"\n") for block in blocks) + 1
     return file_lines + lines_before + 1
 
 
-def special_token_error(piece: Piece, block: Block, offset: int) -> InputError:
+def special_token_error(piece: Piece, block: Block, offset: int) -> RefusedTextError:
     """The error for a special token at byte `offset` of a block: names file, line and remedy."""
     line = line_number(piece, block.first_line + block.data.count(b"\n", 0, offset))
     mark = block.data[offset : offset + 8].split(maxsplit=1)[0].decode()
     keep = "; to count <unk> as an ordinary word: --special-tokens keep-unk"
-    return InputError(
+    return RefusedTextError(
         f"{piece.path}, line {line}: the text holds {mark}, which the model uses as a mark of "
         "its own",
         f"To drop such tokens: --special-tokens space{keep if mark == '<unk>' else ''}.",
@@ -167,8 +190,10 @@ def special_token_error(piece: Piece, block: Block, offset: int) -> InputError:
 
 def open_binary(path: str) -> BinaryIO:
     """Opens a file for reading, decompressing by its suffix (.gz, .bz2, .xz, .zst)."""
+    # Pipes unbuffered: they then give what is there, without waiting for more.
     if path == STDIN:
-        # Unbuffered: a pipe then gives what is there, without waiting for more.
+        if sys.stdin is None:
+            raise InputError("standard input is closed", "Pipe text into it, or name a file.")
         return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
     if path.endswith(".gz"):
         return cast(BinaryIO, gzip.open(path, "rb"))
@@ -178,24 +203,36 @@ def open_binary(path: str) -> BinaryIO:
         return cast(BinaryIO, lzma.open(path, "rb"))
     if path.endswith(".zst"):
         return cast(BinaryIO, pa.CompressedInputStream(pa.OSFile(path, "rb"), "zstd"))
-    return open(path, "rb")
+    return open(path, "rb", buffering=0) if _is_pipe(path) else open(path, "rb")
+
+
+def _is_pipe(path: str) -> bool:
+    """Whether it can be read only once: standard input, a FIFO, a device."""
+    return path == STDIN or (os.path.exists(path) and not os.path.isfile(path))
 
 
 def _read(piece: Piece, block_bytes: int) -> Iterator[bytes]:
     """Yields the bytes of the lines that start inside the piece, cut anywhere."""
     try:
         with open_binary(piece.path) as file:
-            if piece.streamed:
-                while data := file.read(block_bytes):
-                    yield data
-            else:
-                yield from _read_range(file, piece, block_bytes)
+            read = _read_stream if piece.streamed else _read_range
+            yield from read(file, piece, block_bytes)
     except _DAMAGED as error:
-        kind = "damaged, or not what its suffix says" if piece.streamed else "unreadable"
+        compressed = piece.path.endswith(COMPRESSED_SUFFIXES)
+        kind = "damaged, or not what its suffix says" if compressed else "unreadable"
         raise InputError(
             f"cannot read {piece.path}: {kind} ({error})",
             "Check the file (gzip -t, xz -t, zstd -t) and its permissions, or copy it again.",
         ) from error
+
+
+def _read_stream(file: BinaryIO, _: Piece, block_bytes: int) -> Iterator[bytes]:
+    while (data := cast(bytes | None, file.read(block_bytes))) != b"":
+        if data is None:
+            # Somebody set the pipe to non-blocking; nothing is there yet, but it has not ended.
+            select.select([file], [], [])
+        else:
+            yield data
 
 
 def _read_range(file: BinaryIO, piece: Piece, block_bytes: int) -> Iterator[bytes]:

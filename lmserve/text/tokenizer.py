@@ -118,6 +118,20 @@ def find_word(
 
 
 @njit(cache=True, nogil=True)
+def _count(text: Bytes) -> tuple[int, int]:
+    """The number of words and of lines."""
+    lines = 1 if len(text) > 0 and text[-1] != 10 else 0
+    words = 0
+    inside = False
+    for byte in text:
+        space = byte == 32 or byte == 10 or byte == 9 or byte == 13
+        lines += byte == 10
+        words += inside and space
+        inside = not space
+    return words + inside, lines
+
+
+@njit(cache=True, nogil=True)
 def encode(
     text: Bytes,
     eos: bool,
@@ -140,15 +154,8 @@ def encode(
         ids, uint32 [N] (`OOV` for unknown words); line_offsets, int64 [L + 1]: line l is
         ids[line_offsets[l]:line_offsets[l + 1]]; the byte at which the policy stopped, or -1.
     """
-    lines = 1 if len(text) > 0 and text[-1] != 10 else 0
-    words = 0
-    inside = False
-    for byte in text:
-        space = byte == 32 or byte == 10 or byte == 9 or byte == 13
-        lines += byte == 10
-        words += inside and space
-        inside = not space
-    ids = np.empty(words + inside + lines, np.uint32)
+    words, lines = _count(text)
+    ids = np.empty(words + lines, np.uint32)
     line_offsets = np.empty(lines + 1, np.int64)
     n = 0
     line = 0

@@ -1,13 +1,18 @@
 """Builds on a real Ray: any number of workers, workers that die, builds that stop half-way."""
 
+import errno
 import json
-import time
+import os
+import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import psutil
 import pytest
+import ray
 from corpora import zipf_text
 
 import lmserve
@@ -17,6 +22,7 @@ from cluster.progress import Silent, StageReport
 from cluster.workspace import Workspace
 from lmserve.errors import BuildError, DiscountError, InputError, OptionError
 from lmserve.ngram.discounting import Discounts
+from lmserve.text import sources
 from lmserve.text.tokenizer import SpecialTokens
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -65,8 +71,8 @@ class KillOneWorker(Silent):
 
     def advanced(self, amount: int) -> None:
         if self._current == self.stage and not self.killed:
-            processes = psutil.process_iter(["cmdline"])
-            titles = {process.pid: " ".join(process.info["cmdline"] or []) for process in processes}
+            processes = psutil.Process().children(recursive=True)
+            titles = {process.pid: " ".join(process.cmdline()) for process in processes}
             self.killed = next(pid for pid, title in titles.items() if "NgramWorker" in title)
             psutil.Process(self.killed).kill()
 
@@ -127,14 +133,153 @@ def test_other_discounts_keep_what_is_counted(tmp_path: Path) -> None:
     config = BuildConfig(inputs=(str(path),), output=tmp_path / "model", order=2, workers=1)
     with pytest.raises(DiscountError, match="no Kneser-Ney discount can be computed for order 1"):
         build(config)
-    counted = tmp_path / "model.building" / "shards" / "00000-counts"
-    at = counted.stat().st_mtime_ns
+    counted = tmp_path / "model.building" / "shards" / "00000-counts" / "ngrams-2.arrow"
+    before = counted.stat()
+    seen = []
+
+    class Watch(Silent):
+        def stage_started(self, name: str, total: int) -> None:
+            if name == "assemble":
+                seen.append((counted.stat().st_ino, counted.stat().st_mtime_ns))
+
     fallback = Discounts(0.5, 1.0, 1.5)
-    manifest = build(replace(config, resume=True, discount_fallback=fallback))
+    manifest = build(replace(config, resume=True, discount_fallback=fallback), Watch())
+    assert seen == [(before.st_ino, before.st_mtime_ns)]
     assert manifest.discounts == [fallback, fallback]
-    assert at < time.time_ns()
-    assert not counted.exists()
     assert np.isfinite(lmserve.load(config.output).score("a b c"))
+
+
+def stopped(config: BuildConfig, stage: str) -> Workspace:
+    """The workspace of a build that was stopped after a stage, without Ray."""
+    with pytest.raises(KeyboardInterrupt):
+        build(config, StopAfter(stage), on_ray=False)
+    return Workspace(config.output.with_name(config.output.name + ".building"))
+
+
+def test_what_a_crash_left_incomplete_is_done_again(
+    text: Path, tmp_path: Path, expected: str
+) -> None:
+    config = BuildConfig(inputs=(str(text),), output=tmp_path / "model", order=4)
+    files = stopped(config, "adjust")
+    # As after a power failure: files that have their names but not all of their content.
+    files.words(0).write_bytes(b"")
+    files.records(1).write_bytes(files.records(1).read_bytes()[:-100])
+    (files.counts(0) / "ngrams-3.arrow").write_bytes(b"ARROW1")
+    (files.folder / "shards" / "00000-counts.0123.partial").mkdir()
+    (files.folder / "pieces" / "000002-words.arrow.0123.partial").write_bytes(b"half")
+    assert build(replace(config, resume=True), on_ray=False).digest == expected
+
+
+def test_text_that_changed_meanwhile_is_noticed(text: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "text"
+    copy.write_bytes(text.read_bytes())
+
+    class Append(Silent):
+        def stage_started(self, name: str, total: int) -> None:
+            if name == "tokenize":
+                with copy.open("a") as file:
+                    file.write("one more line\n")
+
+    config = BuildConfig(inputs=(str(copy),), output=tmp_path / "model")
+    with pytest.raises(BuildError, match="was changed while it was being read"):
+        build(config, Append(), on_ray=False)
+
+
+def test_two_builds_keep_out_of_each_others_way(text: Path, tmp_path: Path) -> None:
+    config = BuildConfig(inputs=(str(text),), output=tmp_path / "model", order=2)
+
+    class Second(Silent):
+        def stage_started(self, name: str, total: int) -> None:
+            if name == "scatter":
+                for other in (config, replace(config, resume=True)):
+                    with pytest.raises(BuildError, match="another build is at work"):
+                        build(other, on_ray=False)
+
+    build(config, Second(), on_ray=False)
+
+
+def test_a_build_stopped_after_publishing_is_done(text: Path, tmp_path: Path) -> None:
+    config = BuildConfig(inputs=(str(text),), output=tmp_path / "model", order=2)
+    files = stopped(config, "assemble")
+    shutil.move(files.model, config.output)
+    (config.output / "manifest.json").touch()
+    for path in (files.folder / "shards").iterdir():
+        shutil.rmtree(path)
+    manifest = build(replace(config, resume=True), on_ray=False)
+    assert manifest == lmserve.load(config.output, check=True).manifest
+    assert not files.folder.exists()
+
+
+def test_what_is_no_model_is_never_overwritten(tiny_text: Path, tmp_path: Path) -> None:
+    thesis = tmp_path / "folder" / "thesis.tex"
+    thesis.parent.mkdir()
+    thesis.write_text("years of work")
+    for output in (thesis.parent, thesis):
+        config = BuildConfig(inputs=(str(tiny_text),), output=output, overwrite=True)
+        with pytest.raises(BuildError, match="exists and is no model; it is not touched"):
+            build(config, on_ray=False)
+    assert thesis.read_text() == "years of work"
+    config = BuildConfig(inputs=(str(tiny_text),), output=thesis / "model")
+    with pytest.raises(BuildError, match="cannot be made"):
+        build(config, on_ray=False)
+
+
+def test_a_pipe_that_only_one_process_can_read_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    config = BuildConfig(inputs=(str(tmp_path / "pipe"),), output=tmp_path / "model")
+    with pytest.raises(InputError, match="is a pipe or a device"):
+        build(config, on_ray=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_a_failed_read_keeps_what_is_done(
+    text: Path, tmp_path: Path, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk or network that fails once must not cost what was counted before."""
+    config = BuildConfig(inputs=(str(text),), output=tmp_path / "model", order=4)
+    opened = 0
+
+    def fail_third(path: str) -> BinaryIO:
+        nonlocal opened
+        opened += 1
+        if opened == 3:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(path)
+
+    real = sources.open_binary
+    monkeypatch.setattr(sources, "open_binary", fail_third)
+    with pytest.raises(InputError, match="Input/output error"):
+        build(config, on_ray=False)
+    assert build(replace(config, resume=True), on_ray=False).digest == expected
+
+
+def test_refused_text_from_a_pipe_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = tmp_path / "pipe"
+    pipe.write_bytes(b"a b\n<s> c\n")
+    with pipe.open() as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        config = BuildConfig(inputs=("-",), output=tmp_path / "model")
+        with pytest.raises(InputError, match="line 2: the text holds <s>") as error:
+            build(config, on_ray=False)
+    kept = tmp_path / "model.stdin.txt"
+    assert str(kept) in error.value.remedy
+    assert kept.read_bytes() == pipe.read_bytes()
+    assert not (tmp_path / "model.building").exists()
+
+
+def test_a_busy_cluster_slows_a_build_and_does_not_stop_it(
+    text: Path, tmp_path: Path, expected: str
+) -> None:
+    """Other work holds all processors but one: the workers that start do it all."""
+    blocker = ray.remote(num_cpus=5)(Silent).remote()
+    ray.get(blocker.__ray_ready__.remote())
+    try:
+        config = BuildConfig(inputs=(str(text),), output=tmp_path / "model", order=4, workers=3)
+        assert build(config).digest == expected
+    finally:
+        ray.kill(blocker)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """The command line as users meet it: a program with output, errors and an exit status."""
 
 import json
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -96,9 +98,59 @@ def test_next_info_and_export(tiny_model_path: Path, tmp_path: Path) -> None:
     assert len(words) == 3
     assert words[0]["word"] in output("next", tiny_model_path, "w1 w0")
     manifest = json.loads(output("info", tiny_model_path, "--json"))
-    assert manifest["digest"] in output("info", tiny_model_path, "--verify")
+    facts = output("info", tiny_model_path, "--verify")
+    assert manifest["digest"] in facts
+    for name, file in manifest["files"].items():
+        assert re.search(rf"^{name} +{file['size_bytes']:,} bytes$", facts, re.MULTILINE)
     output("export", tiny_model_path, "--arpa", tmp_path / "tiny.arpa")
     assert (tmp_path / "tiny.arpa").read_text().startswith("\\data\\\nngram 1=")
+    arpa = output("export", tiny_model_path, "--arpa", "-")
+    assert arpa == (tmp_path / "tiny.arpa").read_text()
+
+
+def test_special_tokens_are_taken_as_asked_for(tiny_model_path: Path) -> None:
+    def tokens(choice: str) -> int:
+        answer = output("score", tiny_model_path, "--special-tokens", choice, stdin=b"w0 <s> w1")
+        return int(json.loads(answer)["tokens"])
+
+    assert (tokens("error"), tokens("space")) == (4, 3)
+    plain, spaced = (
+        output("next", tiny_model_path, context, "--special-tokens", "space", "--json")
+        for context in ("w0 w1", "w0 <s> w1")
+    )
+    assert plain == spaced != output("next", tiny_model_path, "w0 <s> w1", "--json")
+
+
+def test_score_reads_what_a_shell_substitutes(tiny_model_path: Path) -> None:
+    command = f"{sys.executable} -m jobs.cli score {tiny_model_path} <(echo w0 w1; echo w2)"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    assert [json.loads(line)["tokens"] for line in result.stdout.splitlines()] == [3, 2]
+
+
+@pytest.mark.parametrize(
+    ("file", "problem"),
+    [("ngrams.arrow", "ngrams.arrow has"), ("manifest.json", "the manifest's digest is 000000")],
+)
+def test_damaged_models_are_named_with_a_remedy(
+    tiny_model_path: Path, tmp_path: Path, file: str, problem: str
+) -> None:
+    model, text = tmp_path / "model", tmp_path / "text"
+    text.write_text("w0\n")
+    shutil.copytree(tiny_model_path, model)
+    content = (model / file).read_bytes()
+    if file == "manifest.json":
+        digest = json.loads(content)["digest"].encode()
+        (model / file).write_bytes(content.replace(digest, b"0" * len(digest)))
+    else:
+        (model / file).write_bytes(content[:-100])
+    result = run("eval", model, text)
+    assert result.returncode == 1
+    error, remedy = result.stderr.splitlines()
+    assert error.startswith(f"error: {model}")
+    assert problem in error
+    assert remedy.startswith("try: ")
+    assert "again" in remedy
 
 
 def test_build_from_a_pipe_and_then_use_it(tmp_path: Path) -> None:
@@ -128,6 +180,7 @@ def test_build_from_a_pipe_and_then_use_it(tmp_path: Path) -> None:
         (None, ["score", "MODEL", "TEXT"], 1, "no such input file", "Check the spelling"),
         (None, ["next", "MODEL", "a", "--top", "0"], 2, "top is 0", "1 next word or more"),
         (None, ["serve", "MODEL", "--port", "0"], 2, "port is 0", "1 to 65535"),
+        (None, ["export", "MODEL", "--arpa", "OUT/arpa"], 1, "cannot write", "standard output"),
         (None, ["serve", "TEXT"], 1, "is not a model", "lmserve build"),
     ],
 )

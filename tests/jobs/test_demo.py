@@ -9,6 +9,8 @@ import pytest
 from corpora import zipf_text
 
 import lmserve
+from jobs.demo import demo as run_demo
+from lmserve.errors import InputError, LmserveError, OptionError
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +19,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     corpus = folder / "corpus.txt"
     # Words without figures, as the examples are made of such.
     names = str.maketrans("0123456789", "abcdefghij")
-    corpus.write_text(zipf_text(4000, length=10).translate(names))
+    marked = "<s> this line has marks in it </s>\n"
+    corpus.write_text(marked + zipf_text(4000, length=10).translate(names))
     command = [sys.executable, "-m", "jobs.demo", "--corpus", str(corpus)]
     command += ["--folder", str(folder / "out")]
     result = subprocess.run(command, capture_output=True, text=True, timeout=240)
@@ -61,3 +64,39 @@ def test_it_says_how_to_go_on_and_nothing_of_ray(demo: tuple[Path, str, str]) ->
     assert "lmserve build my-text.txt" in stdout
     assert "raylet" not in stdout + stderr
     assert "Traceback" not in stderr
+
+
+def test_a_folder_of_ones_own_is_left_alone(tmp_path: Path) -> None:
+    text = tmp_path / "train.txt"
+    text.write_text("mine\n")
+    with pytest.raises(OptionError, match="lies in") as error:
+        run_demo(corpus=text, folder=tmp_path)
+    assert "--folder" in error.value.remedy
+    for corpus in (None, Path("/dev/null")):
+        with pytest.raises(OptionError, match="not the demo's"):
+            run_demo(corpus=corpus, folder=tmp_path)
+    assert text.read_text() == "mine\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["train.txt"]
+
+
+def test_a_corpus_in_the_demos_own_folder_is_refused(demo: tuple[Path, str, str]) -> None:
+    folder, _, _ = demo
+    before = (folder / "train.txt").read_bytes()
+    with pytest.raises(OptionError, match=r"train\.txt lies in"):
+        run_demo(corpus=folder / "train.txt", folder=folder)
+    assert (folder / "train.txt").read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "folder"):
+        with pytest.raises(LmserveError, match="cannot write to"):
+            run_demo(folder=folder)
+
+
+def test_the_demo_fills_its_own_folder_anew(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus"
+    corpus.write_text("one line\n")
+    for _ in range(2):
+        with pytest.raises(InputError, match="too few to hold"):
+            run_demo(corpus=corpus, folder=tmp_path / "out")

@@ -1,3 +1,5 @@
+import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +8,7 @@ import pytest
 import lmserve
 from cluster.build import build
 from cluster.config import BuildConfig
+from lmserve.errors import LmserveError
 from lmserve.ngram.arpa import ngrams_of_order, write_arpa
 from lmserve.ngram.model import NgramModel
 from lmserve.ngram.smoothing import Smoothing
@@ -80,3 +83,68 @@ def test_probability_0_is_minus_99(tiny_text: Path, tmp_path: Path) -> None:
     _, orders = read_arpa(tmp_path / "ml.arpa")
     assert orders[0]["<unk>"][0] == -99
     assert orders[0]["w0"][1] == -99
+
+
+def test_links_are_followed(tiny_model: NgramModel, tmp_path: Path) -> None:
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_text("old")
+    link.symlink_to(target)
+    write_arpa(tiny_model, link)
+    assert link.is_symlink()
+    assert read_arpa(target)[0] == tiny_model.manifest.ngrams
+
+
+def test_a_fifo_is_written_to_and_stays(tiny_model: NgramModel, tmp_path: Path) -> None:
+    fifo, copy = tmp_path / "fifo", tmp_path / "copy"
+    os.mkfifo(fifo)
+    reader = threading.Thread(target=lambda: copy.write_bytes(fifo.read_bytes()))
+    reader.start()
+    write_arpa(tiny_model, fifo)
+    reader.join()
+    assert fifo.is_fifo()
+    assert read_arpa(copy)[0] == tiny_model.manifest.ngrams
+
+
+def test_what_is_open_already_is_appended_to(tiny_model: NgramModel, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with path.open("wb") as file:
+        file.write(b"kept\n")
+        file.flush()
+        write_arpa(tiny_model, Path(f"/dev/fd/{file.fileno()}"))
+    assert path.read_text().startswith("kept\n\\data\\\n")
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_minus_is_standard_output(
+    tiny_model: NgramModel, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    write_arpa(tiny_model, Path("-"))
+    (tmp_path / "copy").write_bytes(capfdbinary.readouterr().out)
+    assert read_arpa(tmp_path / "copy")[0] == tiny_model.manifest.ngrams
+
+
+@pytest.mark.parametrize("name", ["none/tiny.arpa", "file/tiny.arpa", "folder", "/dev/full"])
+def test_a_file_that_cannot_be_written_is_named(
+    tiny_model: NgramModel, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    path = tmp_path / name  # An absolute name stays as it is.
+    with pytest.raises(LmserveError, match=f"cannot write {path}: ") as error:
+        write_arpa(tiny_model, path)
+    assert "Name a file" in error.value.remedy
+
+
+def test_nothing_is_left_of_a_file_that_was_not_finished(
+    tiny_model: NgramModel, tmp_path: Path
+) -> None:
+    path = tmp_path / "tiny.arpa"
+    path.write_text("old")
+
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_arpa(tiny_model, path, interrupt)
+    assert os.listdir(tmp_path) == ["tiny.arpa"]
+    assert path.read_text() == "old"

@@ -1,5 +1,6 @@
 """The tables against the plain reference, which shares no code with them."""
 
+import json
 import math
 import tempfile
 from collections.abc import Callable
@@ -81,6 +82,10 @@ def test_maximum_likelihood_equals_the_reference(order: int) -> None:
     text = zipf_text(200).encode()
     model = estimate(text, order, smoothing=Smoothing.MAXIMUM_LIKELIHOOD)
     assert_same(model, maximum_likelihood(sentences(text), order))
+    # What the manifest says of the text does not depend on the smoothing.
+    reference = modified_kneser_ney(sentences(text), order, discount_fallback=tuple(FALLBACK))
+    for k in range(1, order + 1):
+        assert tuple(model.manifest.counts_of_counts[k - 1]) == reference.counts_of_counts[k]
 
 
 def test_counted_unk_equals_the_reference() -> None:
@@ -96,11 +101,13 @@ no_health_check = settings(
 )
 
 
-@given(texts, st.integers(1, 6))
+@given(texts, st.integers(1, 6), st.integers(1, 7))
 @no_health_check
-def test_any_small_text_equals_the_reference(text: list[list[bytes]], order: int) -> None:
+def test_any_small_text_equals_the_reference(
+    text: list[list[bytes]], order: int, shards: int
+) -> None:
     joined = b"\n".join(b" ".join(line) for line in text) + b"\n"
-    model = estimate(joined, order, discount_fallback=FALLBACK)
+    model = estimate(joined, order, discount_fallback=FALLBACK, workers=shards)
     reference = modified_kneser_ney(text, order, discount_fallback=tuple(FALLBACK))
     assert_same(model, reference)
     for line in text[:3]:
@@ -151,16 +158,17 @@ def test_a_text_too_small_for_discounts_is_refused_with_its_counts() -> None:
 
 def test_the_model_does_not_depend_on_shards_or_pieces(tmp_path: Path) -> None:
     text = zipf_text(3000, length=40)
-    path = tmp_path / "text"
-    path.write_text(text)
-    half = len(text) // 2
-    half = text.index("\n", half) + 1
+    half = text.index("\n", len(text) // 2) + 1
+    (tmp_path / "whole").write_text(text)
     (tmp_path / "1").write_text(text[:half])
     (tmp_path / "2").write_text(text[half:])
-    digests = set()
-    for i, (inputs, memory) in enumerate([("text", 1 << 30), ("text", 1 << 26), ("?", 1 << 26)]):
-        config = BuildConfig(
-            inputs=(str(tmp_path / inputs),), output=tmp_path / f"m{i}", memory_bytes=memory
-        )
+    digests, shards = set(), []
+    for i, (inputs, workers) in enumerate([("whole", 1), ("whole", 3), ("?", 20)]):
+        output = tmp_path / f"model-{i}"
+        config = BuildConfig(inputs=(str(tmp_path / inputs),), output=output, workers=workers)
         digests.add(build(config, on_ray=False).digest)
+        stages = json.loads((output / "build.json").read_text())["stages"]
+        shards.append(next(stage["tasks"] for stage in stages if stage["name"] == "adjust"))
     assert len(digests) == 1
+    assert shards[:2] == [1, 3]
+    assert shards[2] > 10

@@ -1,6 +1,5 @@
 import json
 import math
-import random
 import shutil
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 import lmserve
 from lmserve import SpecialTokens
 from lmserve.errors import CorruptModelError, ModelError, OptionError
+from lmserve.ngram.arpa import write_arpa
 from lmserve.ngram.manifest import NGRAMS_FILE, SCHEMAS
 from lmserve.ngram.model import NgramModel
 from lmserve.ngram.tables import open_table, write_table
@@ -100,7 +100,8 @@ def test_special_tokens_in_a_query(tiny_model_path: Path) -> None:
     assert dropping.score("<s> w0 </s> <unk>") == model.score("w0")
     assert [word.word for word in dropping.score_words("w0 <unk>")] == ["w0", "</s>"]
     keeping = lmserve.load(tiny_model_path, special_tokens=SpecialTokens.KEEP_UNK)
-    assert [word.oov for word in keeping.score_words("<unk>")] == [False, False]
+    # There was none in the counted text.
+    assert [word.oov for word in keeping.score_words("<unk>")] == [True, False]
     assert len({model.digest, dropping.digest, keeping.digest}) == 3
 
 
@@ -162,15 +163,46 @@ def test_a_changed_byte_is_found_when_asked(copy: Path, file: str) -> None:
 
 def test_queries_stay_inside_damaged_tables(copy: Path, tiny_model: NgramModel) -> None:
     """Offsets and ids full of nonsense give nonsense scores, never a read outside the tables."""
-    rng = random.Random(1)
-    model = lmserve.load(copy)
-    wild = np.array([rng.choice([-(2**62), -1, 0, 5, 2**40, 2**62]) for _ in model.first_child])
-    model.first_child, model.first_ngram = wild, wild[::-1].copy()
-    model.context_word = model.context_word[::-1].copy()
-    model.vocabulary.slots = model.vocabulary.slots | np.uint32(1 << 20)
-    scores = model.score_texts(zipf_text(50).split("\n"))
-    assert len(scores) == 51
+    rng = np.random.default_rng(1)
+    texts = zipf_text(200, words=300).split("\n")
+    for _ in range(20):
+        model = lmserve.load(copy)
+        offsets = np.array([-(2**62), -1, 0, 5, 1000, 2**40, 2**62])
+        for name in ("first_child", "first_ngram"):
+            column = getattr(model, name).copy()
+            damaged = rng.random(len(column)) < 0.3
+            column[damaged] = rng.choice(offsets, damaged.sum())
+            setattr(model, name, column)
+        slots = model.vocabulary.slots.copy()
+        damaged = (slots != 0xFFFFFFFF) & (rng.random(len(slots)) < 0.1)
+        slots[damaged] = rng.choice(np.array([0, 1, 7, 10**6, 2**32 - 2], np.uint32), damaged.sum())
+        model.vocabulary.slots = slots
+        scores = model.score_texts(texts)
+        assert len(scores) == len(texts)
+        # Most words are still found, so the damaged tables are read.
+        assert scores.oov.sum() < 0.5 * scores.tokens.sum()
     tiny_model.score("w0")
+
+
+def test_damage_that_queries_would_meet_is_named(copy: Path) -> None:
+    model = lmserve.load(copy)
+    model.ngram_word = np.full_like(model.ngram_word, 2**32 - 2)
+    with pytest.raises(CorruptModelError, match="an n-gram ends in word 4294967294"):
+        model.next_words("w0")
+    with pytest.raises(CorruptModelError, match="has word 4294967294 of"):
+        write_arpa(model, copy / "out.arpa")
+    assert not (copy / "out.arpa").exists()
+    model.vocabulary.offsets = model.vocabulary.offsets[::-1].copy()
+    with pytest.raises(CorruptModelError, match="the vocabulary is damaged"):
+        model.vocabulary.words()
+
+
+def test_columns_in_another_order(copy: Path) -> None:
+    columns = open_table(copy / "contexts.arrow", SCHEMAS["contexts.arrow"])
+    order = ("word", "first_ngram", "first_child", "log10_backoff")
+    write_table(copy / "contexts.arrow", {name: columns[name] for name in order})
+    with pytest.raises(CorruptModelError, match="expected 1 of"):
+        open_table(copy / "contexts.arrow", SCHEMAS["contexts.arrow"])
 
 
 def test_a_folder_of_other_tables(copy: Path) -> None:
