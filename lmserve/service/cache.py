@@ -1,6 +1,5 @@
 """Where scores of whole texts are kept between requests: the seam, and its in-process twin."""
 
-import math
 import struct
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -27,8 +26,8 @@ def unpack(value: bytes) -> TextScore:
     if len(value) != _PACKED.size:
         raise ValueError(f"a score has {_PACKED.size} bytes, not {len(value)}")
     score = TextScore(*_PACKED.unpack(value))
-    if math.isnan(score.log10_prob):
-        raise ValueError("a score is a number")
+    if not score.log10_prob <= 0:  # Put so that NaN is refused, too.
+        raise ValueError(f"a score is at most 0, not {score.log10_prob}")
     if score.oov > score.tokens:
         raise ValueError(f"{score.oov} of {score.tokens} words outside the vocabulary")
     return score

@@ -59,7 +59,12 @@ class ServiceMetrics:
         self.in_flight = gauge(
             "lmserve_requests_in_flight", "Requests being answered.", multiprocess_mode="livesum"
         )
-        self.disconnects = counter("lmserve_disconnects", "Requests whose client left early.")
+        self.disconnects = counter(
+            "lmserve_disconnects", "Requests that broke off before their answer was complete."
+        )
+        self.idle_requests = counter(
+            "lmserve_idle_requests", "Requests ended because their client sent nothing for long."
+        )
         self.sentences = counter("lmserve_sentences", "Texts scored.")
         self.words = counter("lmserve_words", "Words scored, sentence ends included.")
         self.oov_words = counter("lmserve_oov_words", "Scored words unknown to the model.")

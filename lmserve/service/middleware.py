@@ -45,21 +45,22 @@ class RequestMiddleware:
             return
         request_id = scope.setdefault("state", {})["request_id"] = _request_id(scope)
         status = 0
+        complete = False
 
         async def send_identified(message: Message) -> None:
-            nonlocal status
+            nonlocal status, complete
             if message["type"] == "http.response.start":
                 status = message["status"]
                 if self._echo_request_id:
                     MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
             await send(message)
+            complete = message["type"] == "http.response.body" and not message.get("more_body")
 
         started_s = time.perf_counter()
         self._metrics.in_flight.inc()
         try:
             await self._app(scope, receive, send_identified)
         except (ClientDisconnect, asyncio.CancelledError) as error:
-            self._metrics.disconnects.inc()
             status = status or _CLIENT_CLOSED_REQUEST
             if isinstance(error, asyncio.CancelledError):
                 raise
@@ -73,6 +74,9 @@ class RequestMiddleware:
             await response(scope, receive, send_identified)
         finally:
             self._metrics.in_flight.dec()
+            if not complete:
+                # Servers have exceptions of their own for a client that left; the answer tells.
+                self._metrics.disconnects.inc()
             self._observe(scope, status, time.perf_counter() - started_s)
 
     def _observe(self, scope: Scope, status: int, seconds: float) -> None:

@@ -1,6 +1,7 @@
 """The routes of the scoring service."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -67,20 +68,24 @@ router = APIRouter()
     "/v1/score",
     summary="Score texts",
     response_model=None,
-    responses={200: {"model": ScoreResponse}, **_problems(400, 413, 422)},
+    responses={200: {"model": ScoreResponse}, **_problems(400, 408, 413, 422)},
     openapi_extra={"requestBody": _SCORE_BODY},
 )
 async def score(request: Request, service: InService) -> Response:
     """Scores one text or a list of them; the answer has a list of scores in either case.
 
     Probabilities are base 10 logarithms. JSON has no infinity: a probability of 0 and the
-    perplexity that follows from it are null.
+    perplexity that follows from it are null. A body that asks for words has a lower limit.
     """
-    asked = _parse(await _read_body(request, service.settings.max_body_bytes))
+    body = await _read_body(request, _pieces(request, service), service.settings.max_body_bytes)
+    asked = _parse(body)
+    if asked.words and len(body) > service.settings.max_words_bytes:
+        raise _too_long(service.settings.max_words_bytes, " with words")
     options = ScoreOptions(words=asked.words, bos=asked.bos, eos=asked.eos)
     scores = await service.scorer.answers(asked.encoded_texts(), options)
-    answer = {"model": service.scorer.digest, "scores": scores}
-    return Response(orjson.dumps(answer), media_type="application/json")
+    # Put together from JSON: scores of words are long, and orjson holds up the event loop.
+    answer = (orjson.dumps(service.scorer.digest), b",".join(scores))
+    return Response(b'{"model":%b,"scores":[%b]}' % answer, media_type="application/json")
 
 
 @router.post(
@@ -106,16 +111,22 @@ async def score_stream(
     Lines end with `\n`; the last one may do without. A line that has no text (a blank one of
     NDJSON included) or is too long is answered by `error` and its `line` number, counted from 1,
     and the stream goes on. The model's digest is in the header `X-Model-Digest`. Whoever sends
-    much without reading the answers is made to wait.
+    much without reading the answers is made to wait; whoever sends nothing for long gets a last
+    answer, an `error` of status 408.
     """
+    settings = service.settings
     answers = LineAnswers(
         scorer=service.scorer,
         metrics=service.metrics,
         read=read_plain if _is_plain(request) else read_json,
-        max_line_bytes=service.settings.max_line_bytes,
+        max_line_bytes=(
+            min(settings.max_line_bytes, settings.max_words_bytes)
+            if words
+            else settings.max_line_bytes
+        ),
         options=ScoreOptions(words=words, bos=bos, eos=eos),
     )
-    stream: AsyncIterator[bytes] = answers.stream(request.stream())
+    stream: AsyncIterator[bytes] = answers.stream(_pieces(request, service))
     headers = {MODEL_HEADER: service.scorer.digest}
     return DuplexResponse(stream, headers=headers, media_type=NDJSON)
 
@@ -137,18 +148,42 @@ async def metrics(service: InService) -> Response:
     return Response(service.metrics.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-async def _read_body(request: Request, max_bytes: int) -> bytes:
+async def _pieces(request: Request, service: Service) -> AsyncIterator[bytes]:
+    """The body as it comes, or 408 as soon as the client's pause is longer than allowed."""
+    pieces = request.stream()
+    max_idle_s = service.settings.max_idle_s
+    while True:
+        try:
+            async with asyncio.timeout(max_idle_s):
+                piece = await anext(pieces, None)
+        except TimeoutError as error:
+            service.metrics.idle_requests.inc()
+            detail = f"Nothing came for {max_idle_s:g} s; send the rest in a new request."
+            raise HTTPException(408, detail, {"Connection": "close"}) from error
+        if piece is None:
+            return
+        yield piece
+
+
+async def _read_body(request: Request, pieces: AsyncIterable[bytes], max_bytes: int) -> bytes:
     """The body, or 413 as soon as it is longer than `max_bytes`: no more is ever held."""
-    too_long = HTTPException(413, f"The body is longer than {max_bytes} bytes; use a stream.")
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > max_bytes:
-        raise too_long
+        raise _too_long(max_bytes)
     body = bytearray()
-    async for piece in request.stream():
+    async for piece in pieces:
         body += piece
         if len(body) > max_bytes:
-            raise too_long
+            raise _too_long(max_bytes)
     return bytes(body)
+
+
+def _too_long(max_bytes: int, condition: str = "") -> HTTPException:
+    return HTTPException(
+        413,
+        f"The body is longer than {max_bytes} bytes{condition}; "
+        "send fewer texts at a time, or use the stream.",
+    )
 
 
 def _parse(body: bytes) -> ScoreRequest:

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
-from typing import Any
+
+import orjson
 
 from lmserve.records import score_record
-from lmserve.scorer import Scorer, TextScore, WordScore
+from lmserve.scorer import Scorer, TextScore
 from lmserve.service.cache import ScoreCache
 from lmserve.service.metrics import ServiceMetrics
 
@@ -58,19 +59,28 @@ class CachedScorer:
         """The model's digest."""
         return self._scorer.digest
 
-    async def answers(self, texts: Sequence[bytes], options: ScoreOptions) -> list[dict[str, Any]]:
-        """A `ScoreAnswer` for each text, in order, ready for orjson."""
-        scores: list[TextScore] = []
+    async def answers(self, texts: Sequence[bytes], options: ScoreOptions) -> list[bytes]:
+        """The JSON of a `ScoreAnswer` for each text, in order."""
+        answers: list[bytes] = []
         for start in range(0, len(texts), SLICE):
-            scores += await self._scores(texts[start : start + SLICE], options)
+            part = texts[start : start + SLICE]
+            scores = await self._scores(part, options)
+            if options.words:
+                answers += await asyncio.to_thread(self._with_words, part, scores, options)
+            else:
+                answers += [orjson.dumps(score_record(score)) for score in scores]
             await asyncio.sleep(0)  # Other requests' turn: a cache in memory never waits.
-        if not options.words:
-            return [score_record(score) for score in scores]
-        words = await asyncio.to_thread(self._words, texts, options)
-        return [score_record(*pair) for pair in zip(scores, words, strict=True)]
+        return answers
 
-    def _words(self, texts: Sequence[bytes], options: ScoreOptions) -> list[list[WordScore]]:
-        return [self._scorer.score_words(text, bos=options.bos, eos=options.eos) for text in texts]
+    def _with_words(
+        self, texts: Sequence[bytes], scores: Sequence[TextScore], options: ScoreOptions
+    ) -> list[bytes]:
+        """Answers with word scores, text by text: as objects they are larger than as JSON."""
+        answers = []
+        for text, score in zip(texts, scores, strict=True):
+            words = self._scorer.score_words(text, bos=options.bos, eos=options.eos)
+            answers.append(orjson.dumps(score_record(score, words)))
+        return answers
 
     async def _scores(self, texts: Sequence[bytes], options: ScoreOptions) -> list[TextScore]:
         """The score of each text, from the cache or else from the model."""

@@ -15,6 +15,10 @@ class ServiceSettings:
     Attributes:
         max_body_bytes: longest body of `POST /v1/score`.
         max_line_bytes: longest line of `POST /v1/score/stream`, its line break not counted.
+        max_words_bytes: longest body or line that asks for the score of each word: a byte of it
+            becomes some 35 bytes of the answer.
+        max_idle_s: longest pause of a client that has not sent all of its request; idle requests
+            take the places of others.
         thread_bytes: batches with more text than this are scored in a worker thread, so that other
             requests go on. 4 KiB take an n-gram model some 0.5 ms, the way to a thread and back
             0.1 ms.
@@ -22,16 +26,18 @@ class ServiceSettings:
             adds it.
 
     Raises:
-        OptionError: a limit below 0, or a body or line limit of 0.
+        OptionError: a limit below 0, or one of 0 other than `thread_bytes`.
     """
 
     max_body_bytes: int = 16 * MIB
     max_line_bytes: int = MIB
+    max_words_bytes: int = 256 * KIB
+    max_idle_s: float = 300.0
     thread_bytes: int = 4 * KIB
     echo_request_id: bool = True
 
     def __post_init__(self) -> None:
-        least = {"max_body_bytes": 1, "max_line_bytes": 1, "thread_bytes": 0}
+        least = {"max_body_bytes": 1, "max_line_bytes": 1, "max_words_bytes": 1, "thread_bytes": 0}
         for name, least_bytes in least.items():
             value = getattr(self, name)
             if value < least_bytes:
@@ -39,3 +45,7 @@ class ServiceSettings:
                     f"{name} is {value}",
                     f"Give {name} a number of bytes of at least {least_bytes}.",
                 )
+        if not self.max_idle_s > 0:
+            raise OptionError(
+                f"max_idle_s is {self.max_idle_s}", "Give a number of seconds above 0."
+            )

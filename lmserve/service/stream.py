@@ -1,10 +1,11 @@
 """Lines in, answers out, while the request is still arriving."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -98,7 +99,7 @@ class LineAnswers:
         scorer: scores the texts.
         metrics: counts lines that are no text.
         read: reads a text from a line.
-        max_line_bytes: longest line.
+        max_line_bytes: longest line, and most text answered at once.
         options: what the answers say.
     """
 
@@ -111,44 +112,63 @@ class LineAnswers:
     async def stream(self, pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
         """NDJSON answers to the lines in `pieces`; those that a piece completes are one batch.
 
-        (Or several, where a piece has more than `SLICE`.) The next piece is asked for when the
-        answers to the last one are written: a client that doesn't read its answers is not read
-        from either.
+        (Or several, where a piece is large.) The next piece is asked for when the answers to the
+        last one are written: a client that doesn't read its answers is not read from either. Where
+        `pieces` raises `HTTPException`, that is the last answer.
         """
         answered = 0
-        async for lines in _batches(pieces, LineSplitter(self.max_line_bytes)):
-            yield await self._answer(lines, answered + 1)
-            answered += len(lines)
+        try:
+            async for lines in _batches(pieces, self.max_line_bytes):
+                yield await self._answer(lines, answered + 1)
+                answered += len(lines)
+        except HTTPException as error:
+            yield _error_line(problem(error.status_code, error.detail), answered + 1) + b"\n"
 
     async def _answer(self, lines: Sequence[bytes | None], first_number: int) -> bytes:
         texts: list[bytes] = []
-        errors: dict[int, dict[str, Any]] = {}
+        errors: dict[int, bytes] = {}
         for number, line in enumerate(lines, first_number):
             if line is None:
                 detail = f"the line is longer than {self.max_line_bytes} bytes"
-                errors[number] = problem(413, detail)
+                errors[number] = _error_line(problem(413, detail), number)
                 continue
             try:
                 texts.append(self.read(line))
             except ValueError as error:
-                errors[number] = problem(422, str(error))
+                errors[number] = _error_line(problem(422, str(error)), number)
         self.metrics.stream_line_errors.inc(len(errors))
         scores = iter(await self.scorer.answers(texts, self.options))
-        answers = (
-            {"error": errors[number], "line": number} if number in errors else next(scores)
-            for number in range(first_number, first_number + len(lines))
-        )
-        return b"".join(
-            orjson.dumps(answer, option=orjson.OPT_APPEND_NEWLINE) for answer in answers
-        )
+        numbers = range(first_number, first_number + len(lines))
+        answers = [errors[number] if number in errors else next(scores) for number in numbers]
+        return b"\n".join([*answers, b""])
+
+
+def _error_line(error: dict[str, Any], number: int) -> bytes:
+    return orjson.dumps({"error": error, "line": number})
 
 
 async def _batches(
-    pieces: AsyncIterable[bytes], splitter: LineSplitter
+    pieces: AsyncIterable[bytes], max_line_bytes: int
 ) -> AsyncIterator[list[bytes | None]]:
+    splitter = LineSplitter(max_line_bytes)
     async for piece in pieces:
-        lines = splitter.feed(piece)
-        for start in range(0, len(lines), SLICE):
-            yield lines[start : start + SLICE]
+        for batch in _parts(splitter.feed(piece), max_line_bytes):
+            yield batch
     if lines := splitter.finish():
         yield lines
+
+
+def _parts(lines: Sequence[bytes | None], max_bytes: int) -> Iterator[list[bytes | None]]:
+    """Cuts lines, none longer than `max_bytes`, into parts of no more than that or `SLICE`."""
+    part: list[bytes | None] = []
+    part_bytes = 0
+    for line in lines:
+        line_bytes = len(line or b"")
+        if len(part) == SLICE or part_bytes + line_bytes > max_bytes:
+            yield part
+            part = []
+            part_bytes = 0
+        part.append(line)
+        part_bytes += line_bytes
+    if part:
+        yield part

@@ -22,7 +22,7 @@ class Harness:
     """The application around a scorer, and its metrics."""
 
     def __init__(
-        self, scorer: Scorer | None = None, *, cache: ScoreCache | None = None, **limits: int
+        self, scorer: Scorer | None = None, *, cache: ScoreCache | None = None, **limits: Any
     ) -> None:
         self.scorer = scorer or table()
         self.metrics = ServiceMetrics(self.scorer.digest)

@@ -12,7 +12,9 @@ from harness import Harness, scope
 from redis_server import running_redis
 from scorers import UnigramTable
 
+from lmserve.records import score_record
 from lmserve.scorer import Scorer, Text, TextScores
+from lmserve.service import scoring
 from lmserve.service.cache import LruCache
 from lmserve.service.redis_cache import Breaker, RedisCache
 from lmserve.service.schemas import ScoreAnswer
@@ -89,6 +91,18 @@ def test_the_stream_takes_plain_text() -> None:
     assert answers[2]["error"]["status"] == 413
 
 
+def test_lines_of_the_stream_are_shorter_with_words() -> None:
+    harness = Harness(max_words_bytes=10)
+    content = b"x" * 11 + b"\ncat"
+    headers = {"Content-Type": "text/plain"}
+    for words, bad in (("true", True), ("false", False)):
+        path = f"/v1/score/stream?words={words}"
+        response = harness.request("POST", path, content=content, headers=headers)
+        first, last = response.content.splitlines()
+        assert ("error" in orjson.loads(first)) == bad
+        assert orjson.loads(last)["tokens"] == 2
+
+
 def test_the_stream_is_duplex_and_loses_no_line() -> None:
     """Each piece is sent when the answer to the last one is there, as no buffer would allow."""
     harness = Harness()
@@ -129,6 +143,19 @@ def test_big_batches_leave_the_event_loop() -> None:
     assert [name == "MainThread" for name in threads] == [True, False]
 
 
+def test_word_scores_become_json_off_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[str] = []
+
+    def watched(*scores: Any) -> dict[str, Any]:
+        threads.append(threading.current_thread().name)
+        return score_record(*scores)
+
+    monkeypatch.setattr(scoring, "score_record", watched)
+    Harness().score(texts=["the cat", "dog"], words=True)
+    assert len(threads) == 2
+    assert "MainThread" not in threads
+
+
 def test_health_and_metrics() -> None:
     harness = Harness()
     harness.score(text="the dog")
@@ -144,7 +171,7 @@ def test_the_openapi_document_shows_bodies_units_and_problems() -> None:
     document = Harness().request("GET", "/openapi.json").json()
     score = document["paths"]["/v1/score"]["post"]
     assert score["requestBody"]["content"]["application/json"]["schema"]["examples"]
-    assert set(score["responses"]) == {"200", "400", "413", "422"}
+    assert set(score["responses"]) == {"200", "400", "408", "413", "422"}
     assert "application/problem+json" in score["responses"]["422"]["content"]
     stream = document["paths"]["/v1/score/stream"]["post"]
     assert {one["name"] for one in stream["parameters"]} == {"words", "bos", "eos"}

@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+import orjson
 import pytest
 from harness import Harness, problem, scope
 from scorers import UnigramTable
@@ -56,6 +57,47 @@ def test_a_long_body_is_refused(announced: bool) -> None:
     body = fits + b" " if announced else pieces()
     response = harness.request("POST", "/v1/score", content=body)
     assert problem(response).status == 413
+
+
+def test_words_make_long_answers_of_short_bodies_only() -> None:
+    harness = Harness(max_words_bytes=100)
+    text = "x" * (100 - len('{"text":"","words":true}'))
+    body = b'{"text":"%s","words":true}'
+    fits = harness.request("POST", "/v1/score", content=body % text.encode())
+    assert fits.status_code == 200
+    response = harness.request("POST", "/v1/score", content=body % text.encode() + b" ")
+    assert response.status_code == 413
+    assert "100 bytes with words; send fewer texts" in problem(response).detail
+    assert harness.score(text="x" * 100).scores
+
+
+def test_a_client_that_sends_nothing_more_is_not_waited_for() -> None:
+    """The body is refused, and the stream gets a last answer in the place of the next line."""
+    messages: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        if pieces:
+            return {"type": "http.request", "body": pieces.pop(), "more_body": True}
+        return await asyncio.Future()
+
+    async def send(message: dict[str, Any]) -> None:
+        messages.append(message)
+
+    harness = Harness(max_idle_s=0.05)
+    pieces = [b'{"text"']
+    asyncio.run(harness.app(scope("/v1/score"), receive, send))  # type: ignore[arg-type]
+    assert messages[0]["status"] == 408
+    assert (b"connection", b"close") in messages[0]["headers"]
+    messages.clear()
+    pieces = [b'"the"\n"cat"\n"do']
+    asyncio.run(harness.app(scope("/v1/score/stream"), receive, send))  # type: ignore[arg-type]
+    *_, last = b"".join(message.get("body", b"") for message in messages).splitlines()
+    assert orjson.loads(last)["line"] == 3
+    assert orjson.loads(last)["error"]["status"] == 408
+    assert not messages[-1]["more_body"]
+    assert harness.count("lmserve_idle_requests_total") == 2
+    assert harness.count("lmserve_requests_in_flight") == 0
+    assert harness.count("lmserve_disconnects_total") == 0
 
 
 def test_unknown_paths_and_methods_are_problems_with_one_label() -> None:
@@ -129,7 +171,9 @@ def test_a_client_that_leaves_is_counted_and_nothing_else(
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-@pytest.mark.parametrize("limit", ["max_body_bytes", "max_line_bytes"])
+@pytest.mark.parametrize(
+    "limit", ["max_body_bytes", "max_line_bytes", "max_words_bytes", "max_idle_s"]
+)
 def test_limits_make_sense(limit: str) -> None:
     with pytest.raises(OptionError, match=limit):
         ServiceSettings(**{limit: 0})

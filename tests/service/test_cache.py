@@ -69,6 +69,8 @@ def test_a_packed_score_comes_back_as_it_was(score: TextScore) -> None:
         b"x" * 15,
         b"x" * 17,
         pack(TextScore(math.nan, 1, 0)),
+        pack(TextScore(math.inf, 1, 0)),
+        pack(TextScore(5.0, 1, 0)),
         pack(TextScore(-1.0, 1, 2)),
     ],
 )

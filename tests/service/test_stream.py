@@ -149,6 +149,17 @@ def test_words_are_shown_even_when_they_are_no_utf8() -> None:
     assert sum(word["log10_prob"] for word in answer["words"]) == answer["log10_prob"]
 
 
+def test_a_large_piece_is_answered_in_parts() -> None:
+    lines = [b"x" * size for size in (60, 40, 1, 100, 101, 0, 99)]
+    batches = run(answers(table(), plain=True), [b"\n".join(lines) + b"\n"])
+    assert [[answer.get("line") for answer in batch] for batch in batches] == [
+        [None, None],
+        [None],
+        [None, 5, None],
+        [None],
+    ]
+
+
 def test_no_lines_no_answers() -> None:
     assert run(answers(table()), []) == []
     assert run(answers(table()), [b"", b""]) == []
