@@ -32,7 +32,7 @@ def free_ports(count: int) -> list[int]:
 @pytest.fixture(scope="module")
 def submit() -> Iterator[list[str]]:
     """The command that submits a job to a cluster of one node, started for these tests."""
-    gcs_port, dashboard_port = free_ports(2)
+    gcs_port, dashboard_port, agent_port = free_ports(3)
     environment = os.environ | {
         "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
         "RAY_AUTH_MODE": "disabled",
@@ -42,6 +42,8 @@ def submit() -> Iterator[list[str]]:
     with tempfile.TemporaryDirectory(prefix="ray-") as folder:
         command = [str(PROGRAMS / "ray"), "start", "--head", "--block", "--num-cpus=2"]
         command += [f"--port={gcs_port}", f"--dashboard-port={dashboard_port}"]
+        # The agent, which starts the jobs, would else share its port with the Ray of other tests.
+        command += [f"--dashboard-agent-listen-port={agent_port}"]
         command += [f"--temp-dir={folder}", "--disable-usage-stats"]
         with Path(folder, "head.log").open("wb") as log:
             head = subprocess.Popen(
@@ -49,6 +51,7 @@ def submit() -> Iterator[list[str]]:
             )
         try:
             wait_for_port(dashboard_port, head)
+            wait_for_port(agent_port, head)
             yield [
                 "env", "RAY_AUTH_MODE=disabled", str(PROGRAMS / "ray"), "job", "submit",
                 "--address", f"http://127.0.0.1:{dashboard_port}", "--working-dir", str(ROOT), "--",
