@@ -24,7 +24,7 @@ from cluster.config import BuildConfig
 from cluster.session import connect
 from jobs.shell import parse_size
 from lmserve.text.documentation import collect_documentation
-from lmserve.text.tokenizer import SpecialTokens
+from lmserve.text.special_tokens import SpecialTokens
 
 _HELD_OUT_EVERY = 20
 _QUERY_PASSES = 3

@@ -12,7 +12,7 @@ from lmserve.errors import OptionError
 from lmserve.ngram.discounting import Discounts
 from lmserve.ngram.smoothing import Smoothing
 from lmserve.text.sources import STDIN
-from lmserve.text.tokenizer import SpecialTokens
+from lmserve.text.special_tokens import SpecialTokens
 
 MAX_ORDER = 32
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")

@@ -26,7 +26,7 @@ from lmserve.ngram.smoothing import Smoothing
 from lmserve.ngram.tables import as_numpy, open_table, partial_name
 from lmserve.ngram.vocabulary import Vocabulary
 from lmserve.text.sources import Piece
-from lmserve.text.tokenizer import SpecialTokens
+from lmserve.text.special_tokens import SpecialTokens
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

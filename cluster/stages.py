@@ -41,7 +41,7 @@ from lmserve.ngram.smoothing import Smoothing, log10, smooth_unigrams
 from lmserve.ngram.tables import as_numpy, open_table, write_table
 from lmserve.ngram.vocabulary import WORDS_SCHEMA, Vocabulary, write_vocabulary
 from lmserve.text.sources import Piece
-from lmserve.text.tokenizer import BOS, EOS
+from lmserve.text.special_tokens import BOS, EOS
 
 # What a record costs while its shard is adjusted, and a worker that does nothing: measured, see
 # benchmarks/README.md.

@@ -10,7 +10,7 @@ from typer import Argument, Option
 from jobs.shell import BuildDisplay, messages, parse_size, progress_bar, run
 from lmserve.ngram.discounting import Discounts
 from lmserve.ngram.smoothing import Smoothing
-from lmserve.text.tokenizer import SpecialTokens
+from lmserve.text.special_tokens import SpecialTokens
 
 FALLBACK = Discounts(0.5, 1.0, 1.5)
 

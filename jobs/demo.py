@@ -24,7 +24,7 @@ from lmserve.evaluation import evaluate
 from lmserve.text.documentation import Document, collect_documentation, split_held_out
 from lmserve.text.examples import distinct_lines, examples, split_lines
 from lmserve.text.sources import BLOCK_BYTES, find_files, split
-from lmserve.text.tokenizer import SpecialTokens
+from lmserve.text.special_tokens import SpecialTokens
 
 _STREAMED = 5000
 _SEED = 1

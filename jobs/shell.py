@@ -20,7 +20,7 @@ from rich.progress import (
 from rich.text import Text
 
 from lmserve.errors import LmserveError, OptionError
-from lmserve.text.tokenizer import SpecialTokens
+from lmserve.text.special_tokens import SpecialTokens
 
 # Results go to standard output; everything said to a person goes to standard error. Words, names
 # and errors are printed as they are: in [square brackets] and :colons: too.

@@ -15,7 +15,7 @@ from importlib.metadata import version
 from lmserve.errors import LmserveError
 from lmserve.ngram.model import NgramModel
 from lmserve.scorer import NextWord, Scorer, TextScores, WordScore, perplexity
-from lmserve.text.tokenizer import SpecialTokens
+from lmserve.text.special_tokens import SpecialTokens
 
 __version__ = version("lmserve")
 __all__ = [

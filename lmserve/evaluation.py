@@ -8,7 +8,8 @@ from typing import Any
 from lmserve.errors import InputError
 from lmserve.scorer import Scorer, perplexity
 from lmserve.text.sources import Piece, read_blocks, special_token_error
-from lmserve.text.tokenizer import SpecialTokens, find_refused
+from lmserve.text.special_tokens import SpecialTokens
+from lmserve.text.tokenizer import find_refused
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

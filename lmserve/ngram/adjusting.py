@@ -18,7 +18,7 @@ import pyarrow as pa
 from lmserve.ngram.counting import NO_WORD
 from lmserve.ngram.grouping import Int64s, group
 from lmserve.ngram.tables import Schema, as_numpy, open_table, write_table
-from lmserve.text.tokenizer import Ids
+from lmserve.text.word_table import Ids
 
 _WORD_BITS = 32
 _WORD_MASK = (1 << _WORD_BITS) - 1

@@ -24,7 +24,7 @@ from lmserve.ngram.grouping import Int64s
 from lmserve.ngram.manifest import CONTEXTS_FILE, CONTEXTS_SCHEMA, NGRAMS_FILE, NGRAMS_SCHEMA
 from lmserve.ngram.smoothing import Floats, Smoothing, log10, smooth
 from lmserve.ngram.tables import Array, Schema, as_numpy, open_table, write_table
-from lmserve.text.tokenizer import Ids
+from lmserve.text.word_table import Ids
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -26,7 +26,9 @@ from lmserve.ngram.tables import (
 )
 from lmserve.ngram.vocabulary import WORDS_SCHEMA, Vocabulary
 from lmserve.text.sources import Piece, read_blocks, special_token_error
-from lmserve.text.tokenizer import BOS, EOS, Ids, Interner, Offsets, SpecialTokens
+from lmserve.text.special_tokens import BOS, EOS, SpecialTokens
+from lmserve.text.tokenizer import Interner
+from lmserve.text.word_table import Ids, Offsets
 
 NO_WORD = np.uint32(0xFFFFFFFF)
 _TOKENS = "token"

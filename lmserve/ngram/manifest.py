@@ -14,7 +14,7 @@ from lmserve.ngram.discounting import Discounts
 from lmserve.ngram.smoothing import Smoothing
 from lmserve.ngram.tables import Schema, as_numpy, binary_parts, open_table
 from lmserve.ngram.vocabulary import SLOTS_FILE, SLOTS_SCHEMA, WORDS_FILE, WORDS_SCHEMA
-from lmserve.text.tokenizer import SpecialTokens
+from lmserve.text.special_tokens import SpecialTokens
 
 MANIFEST_FILE = "manifest.json"
 CONTEXTS_FILE = "contexts.arrow"

@@ -22,7 +22,8 @@ from lmserve.ngram.smoothing import Floats
 from lmserve.ngram.tables import as_numpy, open_table
 from lmserve.ngram.vocabulary import Vocabulary
 from lmserve.scorer import NextWord, Text, TextScores, WordScore, perplexity
-from lmserve.text.tokenizer import BOS, OOV, UNK, Ids, Offsets, SpecialTokens
+from lmserve.text.special_tokens import BOS, UNK, SpecialTokens
+from lmserve.text.word_table import OOV, Ids, Offsets
 
 
 class NgramModel:

@@ -9,7 +9,8 @@ from numba import njit
 
 from lmserve.ngram.grouping import Int64s
 from lmserve.ngram.smoothing import Floats
-from lmserve.text.tokenizer import BOS, OOV, UNK, Ids, Offsets
+from lmserve.text.special_tokens import BOS, UNK
+from lmserve.text.word_table import OOV, Ids, Offsets
 
 
 @njit(cache=True, nogil=True)

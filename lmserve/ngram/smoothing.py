@@ -22,7 +22,7 @@ from numba import njit
 from lmserve.ngram.adjusting import NGrams, count_counts
 from lmserve.ngram.discounting import NO_DISCOUNTS, Discounts, modified_kneser_ney
 from lmserve.ngram.grouping import Int64s
-from lmserve.text.tokenizer import BOS
+from lmserve.text.special_tokens import BOS
 
 Floats = npt.NDArray[np.float64]
 

@@ -11,21 +11,9 @@ from numba import njit
 
 from lmserve.errors import CorruptModelError
 from lmserve.ngram.tables import as_numpy, binary_column, binary_parts, open_table, write_table
-from lmserve.text.tokenizer import (
-    BOS,
-    EOS,
-    FIRST_WORD,
-    OOV,
-    SPECIAL_WORDS,
-    UNK,
-    Bytes,
-    Ids,
-    Offsets,
-    SpecialTokens,
-    build_slots,
-    encode,
-    find_word,
-)
+from lmserve.text.special_tokens import BOS, EOS, FIRST_WORD, SPECIAL_WORDS, UNK, SpecialTokens
+from lmserve.text.tokenizer import encode
+from lmserve.text.word_table import OOV, Bytes, Ids, Offsets, build_slots, find_word
 
 WORDS_FILE = "vocabulary.arrow"
 SLOTS_FILE = "vocabulary-slots.arrow"

@@ -2,69 +2,32 @@
 
 Words are bytes: runs of anything but space, tab and carriage return; a line feed ends a sentence.
 That is how KenLM's estimator splits text, and no encoding is assumed.
-
-A word's id is found in an open-addressing table of slots (linear probing, a power of two of them):
-`slots[hash & mask]` holds an id or `EMPTY`.
 """
-
-from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-UNK, BOS, EOS = 0, 1, 2
-SPECIAL_WORDS = (b"<unk>", b"<s>", b"</s>")
-FIRST_WORD = len(SPECIAL_WORDS)
-
-EMPTY = np.uint32(0xFFFFFFFF)
-# Stands in for the id of a word outside the vocabulary, to tell it from a counted `<unk>`.
-OOV = np.uint32(0xFFFFFFFF)
-
-Bytes = npt.NDArray[np.uint8]
-Ids = npt.NDArray[np.uint32]
-Offsets = npt.NDArray[np.int64]
-
-_KEEP, _DROP, _STOP, _UNKNOWN = 0, 1, 2, 3
-
-
-class SpecialTokens(StrEnum):
-    """What to do with `<s>`, `</s>` and `<unk>` written in the text."""
-
-    ERROR = "error"
-    KEEP_UNK = "keep-unk"
-    SPACE = "space"
-
-    def policy(self, *, querying: bool = False) -> Bytes:
-        """What the kernels do on `<unk>`, `<s>`, `</s>`: uint8 [3].
-
-        Args:
-            querying: a text to be scored is never refused. Where text to be counted would be,
-                the token is an unknown word: no counted text can have held it.
-        """
-        refuse = _UNKNOWN if querying else _STOP
-        if self is SpecialTokens.KEEP_UNK:
-            return np.array([_KEEP, refuse, refuse], np.uint8)
-        return np.full(3, _DROP if self is SpecialTokens.SPACE else refuse, np.uint8)
-
-
-@njit(cache=True, nogil=True)
-def hash_word(text: Bytes, begin: int, end: int) -> np.uint64:
-    """64-bit FNV-1a of text[begin:end], its bits then mixed by Murmur3's finaliser."""
-    h = np.uint64(0xCBF29CE484222325)
-    for i in range(begin, end):
-        h = (h ^ np.uint64(text[i])) * np.uint64(0x100000001B3)
-    h = (h ^ (h >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
-    h = (h ^ (h >> np.uint64(33))) * np.uint64(0xC4CEB9FE1A85EC53)
-    return h ^ (h >> np.uint64(33))
-
-
-@njit(cache=True, nogil=True)
-def _equal(a: Bytes, a_begin: int, b: Bytes, b_begin: int, length: int) -> bool:
-    for i in range(length):
-        if a[a_begin + i] != b[b_begin + i]:
-            return False
-    return True
+from lmserve.text.special_tokens import (
+    DROP,
+    EOS,
+    FIRST_WORD,
+    SPECIAL_WORDS,
+    STOP,
+    UNKNOWN,
+    SpecialTokens,
+)
+from lmserve.text.word_table import (
+    EMPTY,
+    OOV,
+    Bytes,
+    Ids,
+    Offsets,
+    append_word,
+    build_slots,
+    find_slot,
+    find_word,
+)
 
 
 @njit(cache=True, nogil=True)
@@ -79,42 +42,6 @@ def _word_end(text: Bytes, i: int) -> int:
     while i < len(text) and not (text[i] == 32 or text[i] == 10 or text[i] == 9 or text[i] == 13):
         i += 1
     return i
-
-
-@njit(cache=True, nogil=True)
-def build_slots(word_offsets: Offsets, word_bytes: Bytes, size: int) -> Ids:
-    """The slot table, uint32 [size], of distinct words; `size` is a power of two above V."""
-    slots = np.full(size, EMPTY, np.uint32)
-    mask = np.uint64(size - 1)
-    for word in range(len(word_offsets) - 1):
-        slot = hash_word(word_bytes, word_offsets[word], word_offsets[word + 1]) & mask
-        while slots[slot] != EMPTY:
-            slot = (slot + np.uint64(1)) & mask
-        slots[slot] = word
-    return slots
-
-
-@njit(cache=True, nogil=True)
-def find_word(
-    text: Bytes, begin: int, end: int, word_offsets: Offsets, word_bytes: Bytes, slots: Ids
-) -> np.uint32:
-    """The id of text[begin:end], or `OOV`. Safe on damaged tables: it reads inside the arrays."""
-    mask = np.uint64(len(slots) - 1)
-    slot = hash_word(text, begin, end) & mask
-    for _ in range(len(slots)):
-        word = slots[slot]
-        if word == EMPTY or word >= len(word_offsets) - 1:
-            return OOV
-        start, stop = word_offsets[word], word_offsets[word + 1]
-        if (
-            stop - start == end - begin
-            and start >= 0
-            and stop <= len(word_bytes)
-            and _equal(text, begin, word_bytes, start, end - begin)
-        ):
-            return np.uint32(word)
-        slot = (slot + np.uint64(1)) & mask
-    return OOV
 
 
 @njit(cache=True, nogil=True)
@@ -169,11 +96,11 @@ def encode(
             word = find_word(text, begin, i, word_offsets, word_bytes, slots)
             if word < FIRST_WORD:
                 action = policy[word]
-                if action == _STOP:
+                if action == STOP:
                     return ids[:n], line_offsets[: line + 1], begin
-                if action == _DROP:
+                if action == DROP:
                     continue
-                if action == _UNKNOWN:
+                if action == UNKNOWN:
                     word = OOV
             ids[n] = word
             n += 1
@@ -190,39 +117,6 @@ def encode(
             n += 1
         line_offsets[lines] = n
     return ids[:n], line_offsets, -1
-
-
-@njit(cache=True, nogil=True)
-def _find_slot(
-    text: Bytes, begin: int, end: int, word_offsets: Offsets, word_bytes: Bytes, slots: Ids
-) -> np.uint64:
-    """The slot of text[begin:end], or the empty slot where it belongs."""
-    mask = np.uint64(len(slots) - 1)
-    slot = hash_word(text, begin, end) & mask
-    while slots[slot] != EMPTY:
-        start = word_offsets[slots[slot]]
-        stop = word_offsets[slots[slot] + 1]
-        if stop - start == end - begin and _equal(text, begin, word_bytes, start, end - begin):
-            break
-        slot = (slot + np.uint64(1)) & mask
-    return slot
-
-
-@njit(cache=True, nogil=True)
-def _append_word(
-    word: Bytes, word_bytes: Bytes, word_offsets: Offsets, counts: Offsets, n_words: int
-) -> tuple[Bytes, Offsets, Offsets]:
-    """Writes word number `n_words` into the tables, doubling those that are full."""
-    start = word_offsets[n_words]
-    end = start + len(word)
-    if end > len(word_bytes):
-        word_bytes = np.concatenate((word_bytes, np.empty(end, np.uint8)))
-    if n_words + 1 >= len(word_offsets):
-        word_offsets = np.concatenate((word_offsets, np.empty(n_words, np.int64)))
-        counts = np.concatenate((counts, np.zeros(n_words, np.int64)))
-    word_bytes[start:end] = word
-    word_offsets[n_words + 1] = end
-    return word_bytes, word_offsets, counts
 
 
 @njit(cache=True, nogil=True)
@@ -253,9 +147,9 @@ def intern_words(
         i = _word_end(text, i)
         word = EOS
         if i > begin:
-            slot = _find_slot(text, begin, i, word_offsets, word_bytes, slots)
+            slot = find_slot(text, begin, i, word_offsets, word_bytes, slots)
             if slots[slot] == EMPTY:
-                word_bytes, word_offsets, counts = _append_word(
+                word_bytes, word_offsets, counts = append_word(
                     text[begin:i], word_bytes, word_offsets, counts, n_words
                 )
                 slots[slot] = n_words
@@ -265,9 +159,9 @@ def intern_words(
                     slots = build_slots(word_offsets[: n_words + 1], word_bytes, 2 * len(slots))
             else:
                 word = int(slots[slot])
-                if word < FIRST_WORD and policy[word] == _DROP:
+                if word < FIRST_WORD and policy[word] == DROP:
                     continue
-                if word < FIRST_WORD and policy[word] == _STOP:
+                if word < FIRST_WORD and policy[word] == STOP:
                     stopped_at = begin
                     break
         elif i < len(text):

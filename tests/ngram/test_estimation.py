@@ -22,7 +22,7 @@ from lmserve.ngram.arpa import ngrams_of_order
 from lmserve.ngram.discounting import Discounts
 from lmserve.ngram.model import NgramModel
 from lmserve.ngram.smoothing import Smoothing
-from lmserve.text.tokenizer import SpecialTokens
+from lmserve.text.special_tokens import SpecialTokens
 
 FALLBACK = Discounts(0.5, 1.0, 1.5)
 TOLERANCE = 1e-9

@@ -3,16 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmserve.text.tokenizer import (
-    EOS,
-    OOV,
-    SPECIAL_WORDS,
-    Interner,
-    SpecialTokens,
-    build_slots,
-    encode,
-    find_refused,
-)
+from lmserve.text.special_tokens import EOS, SPECIAL_WORDS, SpecialTokens
+from lmserve.text.tokenizer import Interner, encode, find_refused
+from lmserve.text.word_table import OOV, build_slots
 
 pieces = st.sampled_from(
     [b"a", b"bb", b"\xff", b"<unk>", b"<s>", b"</s>", b" ", b"\t", b"\r", b"\n"]
