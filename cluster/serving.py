@@ -11,6 +11,7 @@ HAProxy takes its place: about ten times the small requests a second, slower to 
 import http.client
 import io
 import logging
+import re
 import socket
 import tempfile
 import time
@@ -77,11 +78,8 @@ class ServeConfig:
                 f"{self.replicas} replicas with {self.cpus_per_replica} CPUs each are asked for",
                 "Give at least 1 replica, and 0 or more CPUs for each.",
             )
-        if self.redis_url is not None and _has_password(self.redis_url):
-            raise OptionError(
-                "the Redis URL has a password in it, which Ray would log",
-                f"Leave it out, and set {PASSWORD_VARIABLE} where Ray's nodes start.",
-            )
+        if self.redis_url is not None:
+            _check_redis_url(self.redis_url)
 
     @property
     def url(self) -> str:
@@ -235,6 +233,20 @@ def _answers(url: str) -> bool:
         connection.close()
 
 
-def _has_password(url: str) -> bool:
-    parts = urlsplit(url)
-    return parts.password is not None or "password" in parse_qs(parts.query)
+def _check_redis_url(url: str) -> None:
+    """Raises `OptionError` where it is no URL of a Redis server, or has a password in it."""
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("redis", "rediss", "unix")
+    except ValueError:
+        known = False
+    if not known:
+        raise OptionError(
+            f"{re.sub('//.*@', '//...@', url)!r} is no URL of a Redis server",
+            "Give one like redis://localhost:6379/0, rediss://... with TLS, or unix:///path.",
+        )
+    if parts.password is not None or "password" in parse_qs(parts.query):
+        raise OptionError(
+            "the Redis URL has a password in it, which Ray would log",
+            f"Leave it out, and set {PASSWORD_VARIABLE} where Ray's nodes start.",
+        )

@@ -42,7 +42,7 @@ def _print_facts(manifest: Manifest, *, verified: bool) -> None:
         "digest": manifest.digest + (" (every byte checked)" if verified else ""),
     } | {name: f"{file.size_bytes:,} bytes" for name, file in manifest.files.items()}
     for name, fact in facts.items():
-        output.print(f"{name:<15} {fact}", highlight=False, soft_wrap=True)
+        output.print(f"{name:<22} {fact}", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -284,3 +284,10 @@ def test_the_url_is_one_that_a_client_can_use() -> None:
     assert url("0.0.0.0") == "http://127.0.0.1:80"
     assert url("::") == "http://[::1]:80"
     assert url("example.org") == "http://example.org:80"
+
+
+@pytest.mark.parametrize("url", ["redis://:hunter2@[bad", "http://localhost:6379", "localhost:1"])
+def test_what_is_no_redis_url_is_refused(url: str) -> None:
+    with pytest.raises(OptionError, match="is no URL of a Redis server") as refused:
+        ServeConfig(model=Path("model"), redis_url=url)
+    assert "hunter2" not in str(refused.value)
