@@ -23,6 +23,7 @@ from cluster.build import build
 from cluster.config import BuildConfig
 from cluster.session import connect
 from jobs.shell import parse_size
+from lmserve.ngram.discounting import FALLBACK_DISCOUNTS
 from lmserve.text.documentation import collect_documentation
 from lmserve.text.special_tokens import SpecialTokens
 
@@ -105,15 +106,13 @@ def _build(training: Path, output: Path, order: int, memory_bytes: int) -> tuple
 
 
 def _warm_up(text: Path, output: Path) -> None:
-    from lmserve.ngram.discounting import Discounts
-
     build(
         BuildConfig(
             inputs=(str(text),),
             output=output,
             workers=1,
             special_tokens=SpecialTokens.SPACE,
-            discount_fallback=Discounts(0.5, 1.0, 1.5),
+            discount_fallback=FALLBACK_DISCOUNTS,
         )
     )
     shutil.rmtree(output)

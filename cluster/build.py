@@ -39,7 +39,7 @@ def build(
         InputError: the text cannot be read or may not be counted.
         BuildError: the output exists, workers died too often, or no discounts can be computed.
     """
-    files = Workspace(config.output.with_name(config.output.name + ".building"))
+    files = Workspace(config.output.parent / f"{config.output.name}.building")
     if config.resume and is_published(config, files):
         files.remove()
         return Manifest.read(config.output)

@@ -1,5 +1,6 @@
 """Settings of a build."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,7 +58,7 @@ class BuildConfig:
     def __post_init__(self) -> None:
         """Refuses what cannot be built."""
         # Workers have other current folders.
-        object.__setattr__(self, "output", self.output.absolute())
+        object.__setattr__(self, "output", Path(os.path.abspath(self.output)))
         if not 1 <= self.order <= MAX_ORDER:
             raise OptionError(
                 f"order is {self.order}", f"Give an order from 1 to {MAX_ORDER}; 5 is usual."

@@ -43,9 +43,7 @@ from lmserve.ngram.vocabulary import WORDS_SCHEMA, Vocabulary, write_vocabulary
 from lmserve.text.sources import Piece
 from lmserve.text.special_tokens import BOS, EOS
 
-# What a record costs while its shard is adjusted, and a worker that does nothing: measured, see
-# benchmarks/README.md.
-_BYTES_PER_RECORD = 170
+# What a worker needs that does nothing; measured, see benchmarks/README.md.
 _BYTES_PER_WORKER = 270 << 20
 
 
@@ -117,7 +115,7 @@ class Run:
             starts = plan_shards(
                 vocabulary.counts,
                 minimum=workers,
-                records_per_shard=usable // _BYTES_PER_RECORD,
+                records_per_shard=usable // _bytes_per_record(self.config.order),
             )
             write_table(self.files.shard_plan, {"start": starts})
         return as_numpy(open_table(self.files.shard_plan, schema)["start"])
@@ -236,3 +234,8 @@ class Run:
             )
         self.reports.append(report)
         self.observer.stage_finished(report)
+
+
+def _bytes_per_record(order: int) -> int:
+    """What a record costs while its shard is adjusted; measured, see benchmarks/README.md."""
+    return max(50 * order - 80, 60)

@@ -8,11 +8,9 @@ from rich.table import Table
 from typer import Argument, Option
 
 from jobs.shell import BuildDisplay, messages, parse_size, progress_bar, run
-from lmserve.ngram.discounting import Discounts
+from lmserve.ngram.discounting import FALLBACK_DISCOUNTS
 from lmserve.ngram.smoothing import Smoothing
 from lmserve.text.special_tokens import SpecialTokens
-
-FALLBACK = Discounts(0.5, 1.0, 1.5)
 
 
 def build(
@@ -67,7 +65,7 @@ def build(
         order=order,
         smoothing=smoothing,
         special_tokens=special_tokens,
-        discount_fallback=FALLBACK if discount_fallback else None,
+        discount_fallback=FALLBACK_DISCOUNTS if discount_fallback else None,
         workers=workers,
         memory_bytes=psutil.virtual_memory().total // 2 if memory is None else parse_size(memory),
         resume=resume,
@@ -77,7 +75,8 @@ def build(
         with progress_bar() as progress:
             manifest = build_model(config, BuildDisplay(progress), address=address)
     except KeyboardInterrupt:
-        messages.print(f"stopped; what is done is kept in {output}.building: --resume goes on")
+        if Path(f"{output}.building").exists():
+            messages.print(f"stopped; what is done is kept in {output}.building: --resume goes on")
         raise
     table = Table(
         "order", "n-grams", "D1", "D2", "D3+", title=f"{output}: {manifest.words:,} words"

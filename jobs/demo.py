@@ -15,12 +15,12 @@ from typing import Annotated
 from typer import Option
 
 import lmserve
-from jobs.build_ngram import FALLBACK
 from jobs.shading import score_table, write_picture
 from jobs.shell import BuildDisplay, output, progress_bar, run
 from lmserve.client import Client
 from lmserve.errors import OptionError
 from lmserve.evaluation import evaluate
+from lmserve.ngram.discounting import FALLBACK_DISCOUNTS
 from lmserve.text.documentation import Document, collect_documentation, split_held_out
 from lmserve.text.examples import distinct_lines, examples, split_lines
 from lmserve.text.sources import BLOCK_BYTES, find_files, split
@@ -107,7 +107,7 @@ def _build(folder: Path, order: int) -> None:
         order=order,
         # Any text will do: small, or with marks in it.
         special_tokens=SpecialTokens.SPACE,
-        discount_fallback=FALLBACK,
+        discount_fallback=FALLBACK_DISCOUNTS,
         overwrite=True,
     )
     with progress_bar() as progress:

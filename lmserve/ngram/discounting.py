@@ -18,6 +18,8 @@ class Discounts(NamedTuple):
 
 
 NO_DISCOUNTS = Discounts(0.0, 0.0, 0.0)
+# What KenLM falls back to, too.
+FALLBACK_DISCOUNTS = Discounts(0.5, 1.0, 1.5)
 
 
 def modified_kneser_ney(
@@ -50,6 +52,6 @@ def modified_kneser_ney(
         f"no Kneser-Ney discount can be computed for order {order}: the numbers of {order}-grams "
         f"with adjusted count 1, 2, 3, 4 are {t1}, {t2}, {t3}, {t4}, and {reason}; the text is "
         "too small, artificial, or repeats itself",
-        "Give more text or a lower --order; or keep what is counted and use the discounts 0.5, 1, "
-        "1.5 there: --resume --discount-fallback.",
+        "Give more text or a lower --order; or keep what is counted and use the discounts "
+        f"{', '.join(f'{d:g}' for d in FALLBACK_DISCOUNTS)} there: --resume --discount-fallback.",
     )

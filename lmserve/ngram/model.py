@@ -22,7 +22,7 @@ from lmserve.ngram.smoothing import Floats
 from lmserve.ngram.tables import as_numpy, open_table
 from lmserve.ngram.vocabulary import Vocabulary
 from lmserve.scorer import NextWord, Text, TextScores, WordScore, perplexity
-from lmserve.text.special_tokens import BOS, UNK, SpecialTokens
+from lmserve.text.special_tokens import BOS, SPECIAL_WORDS, UNK, SpecialTokens
 from lmserve.text.word_table import OOV, Ids, Offsets
 
 
@@ -214,9 +214,8 @@ class NgramModel:
     def _written_words(self, data: bytes, count: int) -> list[str]:
         """The words of one line as they were written, those that `space` drops left out."""
         words = data.replace(b"\t", b" ").replace(b"\r", b" ").replace(b"\n", b" ").split(b" ")
-        written = [_as_text(word) for word in words if word]
-        if self.special_tokens is SpecialTokens.SPACE:
-            written = [word for word in written if word not in ("<unk>", "<s>", "</s>")]
+        dropped = SPECIAL_WORDS if self.special_tokens is SpecialTokens.SPACE else ()
+        written = [_as_text(word) for word in words if word and word not in dropped]
         assert len(written) == count, "splitting in Python and in the kernel must agree"
         return written
 

@@ -66,7 +66,7 @@ def test_what_is_no_model_is_never_overwritten(tiny_text: Path, tmp_path: Path) 
     thesis = tmp_path / "folder" / "thesis.tex"
     thesis.parent.mkdir()
     thesis.write_text("years of work")
-    for output in (thesis.parent, thesis):
+    for output in (thesis.parent, thesis, thesis.parent / "x" / "..", Path("/")):
         config = BuildConfig(inputs=(str(tiny_text),), output=output, overwrite=True)
         with pytest.raises(BuildError, match="exists and is no model; it is not touched"):
             build(config, on_ray=False)

@@ -16,7 +16,7 @@ from cluster.config import BuildConfig
 from cluster.progress import Silent, StageReport
 from cluster.workspace import Workspace
 from lmserve.errors import BuildError, DiscountError, InputError
-from lmserve.ngram.discounting import Discounts
+from lmserve.ngram.discounting import FALLBACK_DISCOUNTS
 from lmserve.text import sources
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -106,11 +106,18 @@ def test_other_discounts_keep_what_is_counted(tmp_path: Path) -> None:
             if name == "assemble":
                 seen.append((counted.stat().st_ino, counted.stat().st_mtime_ns))
 
-    fallback = Discounts(0.5, 1.0, 1.5)
+    fallback = FALLBACK_DISCOUNTS
     manifest = build(replace(config, resume=True, discount_fallback=fallback), Watch())
     assert seen == [(before.st_ino, before.st_mtime_ns)]
     assert manifest.discounts == [fallback, fallback]
     assert np.isfinite(lmserve.load(config.output).score("a b c"))
+
+
+def test_a_build_stopped_before_anything_is_done_leaves_nothing(text: Path, tmp_path: Path) -> None:
+    config = BuildConfig(inputs=(str(text),), output=tmp_path / "model", workers=1)
+    with pytest.raises(KeyboardInterrupt):
+        build(config, StopAfter("start Ray"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def stopped(config: BuildConfig, stage: str) -> Workspace:

@@ -10,12 +10,12 @@ import typer
 
 from cluster.build import build
 from cluster.config import BuildConfig
-from jobs.build_ngram import FALLBACK
 from jobs.evaluate import evaluate
 from jobs.info import info
 from jobs.next_words import next_words
 from jobs.shell import parse_size, run_app
 from lmserve.errors import InputError, LmserveError, OptionError
+from lmserve.ngram.discounting import FALLBACK_DISCOUNTS
 
 MARKS = ("[applause]", "[/i]", ":smile:", "[red]")
 
@@ -41,7 +41,10 @@ def marked_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = folder / "[b]text[red].txt"
     text.write_text(f"{' '.join(MARKS)}\n" * 9)
     config = BuildConfig(
-        inputs=(str(text),), output=folder / "[i]model", order=2, discount_fallback=FALLBACK
+        inputs=(str(text),),
+        output=folder / "[i]model",
+        order=2,
+        discount_fallback=FALLBACK_DISCOUNTS,
     )
     build(config, on_ray=False)
     return folder

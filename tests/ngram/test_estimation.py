@@ -19,12 +19,11 @@ from cluster.build import build
 from cluster.config import BuildConfig
 from lmserve.errors import DiscountError
 from lmserve.ngram.arpa import ngrams_of_order
-from lmserve.ngram.discounting import Discounts
+from lmserve.ngram.discounting import FALLBACK_DISCOUNTS
 from lmserve.ngram.model import NgramModel
 from lmserve.ngram.smoothing import Smoothing
 from lmserve.text.special_tokens import SpecialTokens
 
-FALLBACK = Discounts(0.5, 1.0, 1.5)
 TOLERANCE = 1e-9
 
 
@@ -83,7 +82,9 @@ def test_maximum_likelihood_equals_the_reference(order: int) -> None:
     model = estimate(text, order, smoothing=Smoothing.MAXIMUM_LIKELIHOOD)
     assert_same(model, maximum_likelihood(sentences(text), order))
     # What the manifest says of the text does not depend on the smoothing.
-    reference = modified_kneser_ney(sentences(text), order, discount_fallback=tuple(FALLBACK))
+    reference = modified_kneser_ney(
+        sentences(text), order, discount_fallback=tuple(FALLBACK_DISCOUNTS)
+    )
     for k in range(1, order + 1):
         assert tuple(model.manifest.counts_of_counts[k - 1]) == reference.counts_of_counts[k]
 
@@ -107,8 +108,8 @@ def test_any_small_text_equals_the_reference(
     text: list[list[bytes]], order: int, shards: int
 ) -> None:
     joined = b"\n".join(b" ".join(line) for line in text) + b"\n"
-    model = estimate(joined, order, discount_fallback=FALLBACK, workers=shards)
-    reference = modified_kneser_ney(text, order, discount_fallback=tuple(FALLBACK))
+    model = estimate(joined, order, discount_fallback=FALLBACK_DISCOUNTS, workers=shards)
+    reference = modified_kneser_ney(text, order, discount_fallback=tuple(FALLBACK_DISCOUNTS))
     assert_same(model, reference)
     for line in text[:3]:
         check_scores(model, reference.score, b" ".join(line))
@@ -133,7 +134,7 @@ def test_probabilities_of_a_context_sum_to_1(
     text: list[list[bytes]], order: int, context: list[bytes]
 ) -> None:
     joined = b"\n".join(b" ".join(line) for line in text)
-    model = estimate(joined, order, discount_fallback=FALLBACK)
+    model = estimate(joined, order, discount_fallback=FALLBACK_DISCOUNTS)
     for bos in (True, False):
         distribution = model.distribution(b" ".join(context), bos=bos)
         assert distribution.sum() == pytest.approx(1, abs=1e-12)
