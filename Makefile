@@ -18,9 +18,13 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# KENLM=FOLDER, the one with lmplz, build_binary and query, measures KenLM beside it.
+# Of TEXT, or of the text that `make demo` leaves. KENLM=FOLDER, the one with lmplz, build_binary and
+# query, measures KenLM beside it.
+TEXT ?= lmserve-demo/train.txt
 bench: $(INSTALLED)
-	$(BIN)/python -m benchmarks.ngram $(if $(KENLM),--kenlm $(KENLM)) $(if $(TEXT),--text $(TEXT))
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	@test -f $(TEXT) || { echo "there is no $(TEXT): run 'make demo', or name a text with TEXT="; exit 1; }
+	$(BIN)/python -m benchmarks build $(TEXT) $(if $(KENLM),--kenlm $(KENLM))
 
 clean:
 	rm -rf $(VENV) lmserve-demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -32,5 +36,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) (about a minute) ..."
 	@$(PYTHON) -m venv $(VENV) || \
 	  { echo "no virtual environment could be made: on Debian, apt-get install python3-venv"; exit 1; }
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray,serve,dev]'
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray,serve,tokenizers,remote,dev]'
 	@touch $@

@@ -51,19 +51,42 @@ def run_pipeline(*commands: list[str], stdin: Path) -> Cost:
     return Cost(wall_s=time.monotonic() - started_s, cpu_s=cpu_s, memory_bytes=memory_bytes)
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Memory at one moment, in bytes; `at_s` seconds after the first sample.
+
+    Attributes:
+        ours: driver and workers; pages that several share are divided among them (PSS), mapped
+            files included.
+        ray: Ray's own processes.
+    """
+
+    at_s: float
+    ours: int
+    ray: int
+
+
 class MemorySampler:
     """Samples this process and its descendants while a `with` block runs.
 
     Attributes:
-        workers_bytes: peak of the sum over this process and all `NgramWorker`s; pages that
-            several share are divided among them (PSS), mapped files included.
-        ray_bytes: peak of the sum over the other descendants: Ray's own processes.
+        samples: what was seen, a few times a second.
     """
 
     def __init__(self) -> None:
-        self.workers_bytes = self.ray_bytes = 0
+        self.samples: list[Sample] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
+
+    @property
+    def peak_bytes(self) -> int:
+        """The largest sum over driver and workers."""
+        return max(sample.ours for sample in self.samples)
+
+    @property
+    def ray_bytes(self) -> int:
+        """The largest sum over Ray's own processes."""
+        return max(sample.ray for sample in self.samples)
 
     def __enter__(self) -> "MemorySampler":
         self._thread.start()
@@ -75,15 +98,17 @@ class MemorySampler:
 
     def _sample(self) -> None:
         me = psutil.Process()
-        while not self._stop.wait(_SAMPLE_S):
-            workers = ray = 0
+        started_s = time.monotonic()
+        while True:
+            ours = ray = 0
             for process in (me, *me.children(recursive=True)):
                 with contextlib.suppress(psutil.Error):
                     pss = process.memory_full_info().pss
-                    ours = process == me or "NgramWorker" in " ".join(process.cmdline())
-                    workers, ray = (workers + pss, ray) if ours else (workers, ray + pss)
-            self.workers_bytes = max(self.workers_bytes, workers)
-            self.ray_bytes = max(self.ray_bytes, ray)
+                    mine = process == me or "NgramWorker" in " ".join(process.cmdline())
+                    ours, ray = (ours + pss, ray) if mine else (ours, ray + pss)
+            self.samples.append(Sample(time.monotonic() - started_s, ours, ray))
+            if self._stop.wait(_SAMPLE_S):
+                return
 
 
 def environment() -> str:

@@ -1,15 +1,20 @@
 """Building an n-gram model on Ray: plan it, run its stages, publish the result."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from cluster.config import BuildConfig
 from cluster.counting import NgramWorker
 from cluster.planning import check_output, clean_up, is_published, plan, publish
-from cluster.pool import InProcessPool, RayPool
+from cluster.pool import InProcessPool, Pool, RayPool
 from cluster.progress import Observer, Silent
 from cluster.session import connect, connected, disconnect
 from cluster.stages import Run
 from cluster.workspace import Workspace
 from lmserve.errors import RefusedTextError
 from lmserve.ngram.manifest import Manifest
+
+Result = TypeVar("Result")
 
 
 def build(
@@ -21,8 +26,8 @@ def build(
 ) -> Manifest:
     """Builds a model.
 
-    A build that fails leaves its folder, `OUTPUT.building`, so that `resume` can go on from it;
-    one whose text is refused leaves nothing.
+    A build that fails leaves its folder, `config.folder`, so that `resume` can go on from it; one
+    whose text is refused leaves nothing.
 
     Args:
         config: what to build.
@@ -39,7 +44,7 @@ def build(
         InputError: the text cannot be read or may not be counted.
         BuildError: the output exists, workers died too often, or no discounts can be computed.
     """
-    files = Workspace(config.output.parent / f"{config.output.name}.building")
+    files = Workspace(config.folder)
     if config.resume and is_published(config, files):
         files.remove()
         return Manifest.read(config.output)
@@ -47,13 +52,31 @@ def build(
         check_output(config)
     with files.locked():
         run = Run(config, files, plan(config, files), observer or Silent())
-        try:
-            manifest = _run_on_ray(run, address) if on_ray else run.stages(_in_process(run))
-        except BaseException as error:
-            clean_up(config, files, error if isinstance(error, RefusedTextError) else None)
-            raise
-        publish(config, files)
-    return manifest
+        return carry_out(run, run.stages, address=address, on_ray=on_ray)
+
+
+def carry_out(
+    run: Run, stages: Callable[[Pool], Result], *, address: str | None, on_ray: bool
+) -> Result:
+    """Goes through the stages of what was planned, and publishes what they have made.
+
+    Args:
+        run: its workspace is locked.
+        stages: of this run, given the workers.
+        address: see `build`.
+        on_ray: see `build`.
+
+    Returns:
+        What the stages return.
+    """
+    config, files = run.config, run.files
+    try:
+        result = _on_ray(run, stages, address) if on_ray else stages(_in_process(run))
+    except BaseException as error:
+        clean_up(config, files, error if isinstance(error, RefusedTextError) else None)
+        raise
+    publish(config, files)
+    return result
 
 
 def _in_process(run: Run) -> InProcessPool:
@@ -61,15 +84,17 @@ def _in_process(run: Run) -> InProcessPool:
     return InProcessPool(worker, run.config.workers or 1)
 
 
-def _run_on_ray(run: Run, address: str | None) -> Manifest:
+def _on_ray(run: Run, stages: Callable[[Pool], Result], address: str | None) -> Result:
     config = run.config
     ours = not connected()
-    with run.stage("start Ray", 1):
+    with run.log.stage("start Ray"):
         connect(address, num_cpus=config.workers)
     try:
         pool = RayPool(NgramWorker, config.workers, str(run.files.folder), config.order)
         try:
-            return run.stages(pool)
+            with run.log.stage("start workers"):
+                pool.start()
+            return stages(pool)
         finally:
             # A Ray of our own ends quietly with all its actors, whatever they are doing.
             if not ours:

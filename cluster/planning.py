@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 from cluster.config import BuildConfig
+from cluster.disk import check_room
 from cluster.workspace import Workspace
 from lmserve.errors import BuildError, LmserveError
-from lmserve.ngram.manifest import MANIFEST_FILE
 from lmserve.text.sources import STDIN, Piece, find_files, require_regular, split
 
 _MIN_PIECE_BYTES, _MAX_PIECE_BYTES = 1 << 20, 64 << 20
@@ -36,7 +36,9 @@ def plan(config: BuildConfig, files: Workspace) -> list[Piece]:
     try:
         check_output(config)
         if config.resume:
-            return files.resume(config.facts(_inputs(config, files)))
+            pieces = files.resume(config.facts(_inputs(config, files)))
+            check_room(config, files, pieces)
+            return pieces
         files.clear()
         if config.inputs == (STDIN,):
             with files.stdin_copy.open("wb") as copy:
@@ -49,39 +51,54 @@ def plan(config: BuildConfig, files: Workspace) -> list[Piece]:
 
 
 def check_output(config: BuildConfig) -> None:
-    """Raises `BuildError` where the output exists, unless it is a model that may be replaced."""
+    """Raises `BuildError` where the output exists, unless it is one that may be replaced."""
     if not os.path.lexists(config.output):
         return
-    if not (config.output / MANIFEST_FILE).is_file():
+    if not (config.output / config.manifest_file).is_file():
         raise BuildError(
-            f"{str(config.output)!r} exists and is no model; it is not touched",
+            f"{str(config.output)!r} exists and is no {config.makes}; it is not touched",
             "Give another --output.",
         )
     if not config.overwrite:
         raise BuildError(
             f"{str(config.output)!r} exists already",
-            "Give another --output, or --overwrite to replace it once the new model is complete.",
+            "Give another --output, or --overwrite to replace it once the new one is complete.",
         )
 
 
 def is_published(config: BuildConfig, files: Workspace) -> bool:
-    """Whether a build to be resumed has been stopped after its model was in its place."""
-    return (
-        files.plan_file.is_file()
-        and not files.model.exists()
-        and (config.output / MANIFEST_FILE).is_file()
-    )
+    """Whether a build to be resumed has been stopped after its result was in its place."""
+    here, there = (folder / config.manifest_file for folder in (files.model, config.output))
+    if not files.plan_file.is_file() or not there.is_file():
+        return False
+    # It was moved; or copied, and the original not yet deleted.
+    return not files.model.exists() or (here.is_file() and here.read_bytes() == there.read_bytes())
 
 
 def publish(config: BuildConfig, files: Workspace) -> None:
-    """Moves the finished model to its place; one that is there gives way only now."""
-    for path in files.model.iterdir():
+    """Moves the finished model, or counts, into place; what is there gives way only now.
+
+    Raises:
+        BuildError: something has taken that place meanwhile.
+    """
+    check_output(config)
+    landing = files.folder
+    if config.temp_dir is not None:
+        landing = config.output.with_name(f"{config.output.name}.arriving")
+        shutil.rmtree(landing, ignore_errors=True)
+        landing.mkdir()
+        shutil.copytree(files.model, landing / files.model.name)
+    model = landing / files.model.name
+    for path in model.rglob("*"):
         _sync(path)
-    _sync(files.model)
+    _sync(model)
     if config.output.exists():
-        config.output.rename(files.replaced_model)
-    files.model.rename(config.output)
+        config.output.rename(landing / "replaced")
+    model.rename(config.output)
     _sync(config.output.parent)
+    # First of all, for it would tell that the model is not yet in its place.
+    shutil.rmtree(files.model, ignore_errors=True)
+    shutil.rmtree(landing, ignore_errors=True)
     files.remove()
 
 
@@ -103,7 +120,7 @@ def clean_up(config: BuildConfig, files: Workspace, error: LmserveError | None) 
     kept = None
     if files.stdin_copy.exists():
         kept = config.output.with_name(config.output.name + ".stdin.txt")
-        files.stdin_copy.replace(kept)
+        shutil.move(files.stdin_copy, kept)
     files.remove()
     if kept:
         remedy = f"{error.remedy} The text is kept: give {str(kept)!r} as INPUT."
@@ -112,15 +129,21 @@ def clean_up(config: BuildConfig, files: Workspace, error: LmserveError | None) 
 
 def _new_plan(config: BuildConfig, files: Workspace) -> list[Piece]:
     inputs = _inputs(config, files)
-    total_bytes = sum(path.stat().st_size for path in inputs)
-    pieces = split(inputs, min(max(total_bytes // 64, _MIN_PIECE_BYTES), _MAX_PIECE_BYTES))
-    files.create(config.facts(inputs), pieces)
+    facts = config.facts(inputs)
+    total_bytes = sum(size_bytes or 0 for _, size_bytes, _ in facts["input"])
+    piece_bytes = min(max(total_bytes // 16, _MIN_PIECE_BYTES), _MAX_PIECE_BYTES)
+    pieces = split(inputs, piece_bytes, config.text_column)
+    check_room(config, files, pieces)
+    files.create_folders()
+    if config.tokenizer_file is not None:
+        config.tokenization.keep(config.tokenizer_file, files.model)
+    files.create(facts, pieces)
     return pieces
 
 
-def _inputs(config: BuildConfig, files: Workspace) -> list[Path]:
+def _inputs(config: BuildConfig, files: Workspace) -> list[str]:
     if config.inputs == (STDIN,):
-        return [files.stdin_copy]
+        return [str(files.stdin_copy)]
     inputs = find_files(config.inputs)
     require_regular(inputs)
     return inputs

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
-from cluster.counting import TaskReport
+from cluster.costs import TaskReport
 from cluster.session import processors
 from lmserve.errors import BuildError, LmserveError, OptionError
 
@@ -21,6 +21,11 @@ class Pool(Protocol):
     @property
     def size(self) -> int:
         """How many workers."""
+        ...
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether they are other processes than this."""
         ...
 
     def run(
@@ -45,6 +50,8 @@ class Pool(Protocol):
 
 class InProcessPool:
     """One worker in this process that stands for `size`: the twin of `RayPool` without Ray."""
+
+    elsewhere = False
 
     def __init__(self, worker: Any, size: int) -> None:
         self._worker = worker
@@ -76,6 +83,8 @@ class RayPool:
         OptionError: the cluster has fewer processors than that.
     """
 
+    elsewhere = True
+
     def __init__(self, worker_class: type, size: int | None, *arguments: object) -> None:
         self.size = size or processors()
         if self.size > processors():
@@ -89,6 +98,17 @@ class RayPool:
         self._actors = [actor_class.remote(*arguments) for _ in range(self.size)]
         self._starting = {actor.__ray_ready__.remote(): actor for actor in self._actors}
         self._idle: list[Any] = []
+
+    def start(self) -> None:
+        """Waits until the first actors have started; the others join when they have.
+
+        Raises:
+            BuildError: none gets a processor.
+        """
+        while self._starting and not self._idle:
+            for ready in self._wait(list(self._starting), forever=False):
+                _result(ready)
+                self._idle.append(self._starting.pop(ready))
 
     def close(self) -> None:
         """Ends the actors, whatever they are doing."""

@@ -1,38 +1,8 @@
 """How a build tells what it is doing, to whoever wants to know."""
 
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-import psutil
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StageReport:
-    """What one stage of a build cost.
-
-    Attributes:
-        name: of the stage.
-        wall_s: elapsed time, in seconds.
-        cpu_s: processor time of all processes, in seconds.
-        tasks: pieces or shards.
-        peak_memory_bytes: the largest resident memory of one worker up to the stage's end.
-    """
-
-    name: str
-    wall_s: float
-    cpu_s: float
-    tasks: int
-    peak_memory_bytes: int
-
-    @classmethod
-    def of_driver(cls, name: str, wall_s: float, cpu_s: float = 0.0) -> "StageReport":
-        """Of a stage that this process does alone."""
-        memory_bytes = psutil.Process().memory_info().rss
-        return cls(name=name, wall_s=wall_s, cpu_s=cpu_s, tasks=1, peak_memory_bytes=memory_bytes)
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
+from cluster.costs import StageReport
 
 
 class Observer(Protocol):

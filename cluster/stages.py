@@ -1,25 +1,25 @@
 """The stages of a build, each timed and reported.
 
-    tokenize  pieces of text -> token ids and word counts          one task a piece
-    rank      word counts -> the vocabulary, most frequent first   driver
-    scatter   token ids -> n-gram records by shard                 one task a piece
-    adjust    records -> contexts, n-grams, adjusted counts        one task a shard
-    discount  counts of counts, unigrams -> discounts              driver
-    smooth    counts -> probabilities, backoff weights             one task a shard
-    assemble  shards -> the model's tables                         driver
+    tokenize  pieces of text -> token ids and word counts            one task a piece
+    rank      word counts -> the vocabulary                          driver
+    plan      word counts -> shards                                  driver; a task a piece to split
+    scatter   token ids -> n-gram records by shard                   one task a piece
+    count     records -> words after every context, with counts      one task a shard
+    discount  counts of counts, shared contexts -> smoothing rules   driver
+    smooth    counts -> probabilities and backoffs by bucket         one task a shard
+    order     buckets -> the model's tables                          one task a bucket
+    finish    checksums and manifest                                 driver
 
-The driver exchanges only names with the actors; everything else passes through files that are
-complete or absent. What counts as done is what exists.
+Those from `discount` on are in `cluster.estimation`. The driver exchanges only names and plans with
+the actors; everything else passes through files that are complete or absent. What counts as done is
+what exists.
 """
 
 import hashlib
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 import numpy as np
 import numpy.typing as npt
@@ -27,24 +27,20 @@ import pyarrow as pa
 
 import lmserve
 from cluster.config import BuildConfig
-from cluster.counting import TaskReport
+from cluster.counting import Counting
+from cluster.disk import temporary_bytes, used_bytes
+from cluster.estimation import Estimation
 from cluster.pool import Pool
-from cluster.progress import Observer, StageReport
-from cluster.workspace import Workspace
+from cluster.progress import Observer
+from cluster.stage_log import StageLog
+from cluster.workspace import Workspace, write_json
 from lmserve.errors import BuildError, RefusedTextError
-from lmserve.ngram.adjusting import ShardTotals, count_counts
-from lmserve.ngram.assembling import assemble
-from lmserve.ngram.counting import plan_shards
-from lmserve.ngram.discounting import Discounts
-from lmserve.ngram.manifest import SCHEMAS, Manifest, file_facts
-from lmserve.ngram.smoothing import Smoothing, log10, smooth_unigrams
-from lmserve.ngram.tables import as_numpy, open_table, write_table
+from lmserve.ngram.manifest import Manifest
+from lmserve.ngram.records import RecordLayout
+from lmserve.ngram.sharding import Prefix, Shard, Sharding, plan_shards
+from lmserve.ngram.tables import as_numpy, open_table
 from lmserve.ngram.vocabulary import WORDS_SCHEMA, Vocabulary, write_vocabulary
-from lmserve.text.sources import Piece
-from lmserve.text.special_tokens import BOS, EOS
-
-# What a worker needs that does nothing; measured, see benchmarks/README.md.
-_BYTES_PER_WORKER = 270 << 20
+from lmserve.text.sources import Piece, file_stat, shown
 
 
 class Run:
@@ -56,34 +52,33 @@ class Run:
         self.config = config
         self.files = files
         self.pieces = pieces
-        self.observer = observer
-        self.reports: list[StageReport] = []
+        self.log = StageLog(observer)
+        self._used_bytes = 0
 
     def stages(self, pool: Pool) -> Manifest:
         """Runs them all, in order; what was done before is not done again."""
         started_s = time.monotonic()
         self.tokenize(pool)
         vocabulary = self.rank()
-        shard_starts = self.shards(vocabulary, pool.size)
-        self.scatter(pool, shard_starts)
-        self.adjust(pool, shard_starts)
-        discounts, counts_of_counts = self.discount(vocabulary, len(shard_starts) - 1)
-        smoothed = self.smooth(pool, len(shard_starts) - 1, discounts)
-        manifest = self.assemble(vocabulary, smoothed, discounts, counts_of_counts)
+        sharding = self.plan(pool, vocabulary)
+        self.scatter(pool, sharding)
+        counting = self.count(pool, sharding)
+        estimation = Estimation(self.config, self.files, self.log, pool, vocabulary)
+        manifest = estimation.run(sharding, counting)
         self.summarise(manifest, pool.size, time.monotonic() - started_s)
         return manifest
 
     def tokenize(self, pool: Pool) -> None:
         """Text -> token ids and word counts."""
-        sizes = [piece.size_bytes for piece in self.pieces]
-        calls = [(piece, self.config.special_tokens) for piece in self.pieces]
-        self.run("tokenize", pool, calls, sizes)
+        config = self.config
+        calls = [(piece, config.special_tokens, config.tokenization) for piece in self.pieces]
+        self.log.run("tokenize", pool, calls, self._sizes)
         for path, size_bytes, changed_ns in self.files.planned_inputs():
-            now = Path(path).stat()
-            if (now.st_size, now.st_mtime_ns) != (size_bytes, changed_ns):
+            now = file_stat(path)
+            if (now.size_bytes, now.changed_ns) != (size_bytes, changed_ns):
                 raise BuildError(
-                    f"{path} was changed while it was being read: it had {size_bytes:,} bytes, "
-                    f"now it has {now.st_size:,}",
+                    f"{shown(path)} was changed while it was being read: it had {size_bytes} "
+                    f"bytes, now it has {now.size_bytes}",
                     f"Delete {str(self.files.folder)!r} and build again, with text at rest.",
                 )
 
@@ -93,149 +88,99 @@ class Run:
         Raises:
             RefusedTextError: there is not one word.
         """
-        with self.stage("rank", 1):
+        with self.log.stage("rank") as tally:
             counted = (open_table(self.files.words(p.index), WORDS_SCHEMA) for p in self.pieces)
-            write_vocabulary((pa.table(words) for words in counted), self.files.model)
-        vocabulary = Vocabulary.open(self.files.model)
+            tables = (pa.table(words) for words in counted)
+            write_vocabulary(tables, self.files.model, self.config.vocabulary)
+            vocabulary = Vocabulary.open(self.files.model)
+            tally.rows = len(vocabulary)
         if vocabulary.word_count == 0:
             raise RefusedTextError(
-                f"the input holds no word: {', '.join(self.config.inputs)}",
+                f"the input holds no word: {', '.join(map(shown, self.config.inputs))}",
                 "Give text with one sentence a line.",
             )
         return vocabulary
 
-    def shards(self, vocabulary: Vocabulary, workers: int) -> npt.NDArray[np.int64]:
-        """Where each shard's words begin; a resumed build keeps the shards it has."""
-        schema = {"start": pa.int64()}
-        if self.config.order == 1:
-            return np.array([0], np.int64)
+    def plan(self, pool: Pool, vocabulary: Vocabulary) -> Sharding:
+        """The shards; a resumed build keeps those it has."""
+        order = self.config.order
+        if order == 1:
+            return Sharding(1, ())
         if not self.files.shard_plan.exists():
-            share = self.config.memory_bytes // workers
-            usable = max(share - _BYTES_PER_WORKER, share // 4)
-            starts = plan_shards(
+            layout = RecordLayout(order, len(vocabulary))
+            memory_bytes = self.config.bytes_per_worker(pool.size)
+            sharding = plan_shards(
                 vocabulary.counts,
-                minimum=workers,
-                records_per_shard=usable // _bytes_per_record(self.config.order),
+                order,
+                # Several for each worker, so that all are done at about the same time.
+                minimum=8 * pool.size,
+                records_per_shard=self.config.shard_records
+                or memory_bytes // _bytes_per_record(layout, keep_raw=self.config.keep_raw),
+                count=lambda prefixes: self._survey(pool, prefixes, len(vocabulary)),
             )
-            write_table(self.files.shard_plan, {"start": starts})
-        return as_numpy(open_table(self.files.shard_plan, schema)["start"])
+            write_json(self.files.shard_plan, [asdict(shard) for shard in sharding.shards])
+        plan = json.loads(self.files.shard_plan.read_text())
+        shards = (Shard(**{**shard, "prefix": tuple(shard["prefix"])}) for shard in plan)
+        return Sharding(order, tuple(shards))
 
-    def scatter(self, pool: Pool, shard_starts: npt.NDArray[np.int64]) -> None:
+    def _survey(
+        self, pool: Pool, prefixes: Sequence[Prefix], size: int
+    ) -> Mapping[Prefix, npt.NDArray[np.int64]]:
+        """What the records of contexts too large for one shard go on with."""
+        key = hashlib.blake2b(json.dumps(list(prefixes)).encode(), digest_size=8).hexdigest()
+        calls = [(piece.index, list(prefixes), key) for piece in self.pieces]
+        self.log.run("survey", pool, calls, self._sizes)
+        total = np.zeros((len(prefixes), size), np.int64)
+        for piece in self.pieces:
+            counted = open_table(self.files.survey(piece.index, key), {"count": pa.int64()})
+            total += as_numpy(counted["count"]).reshape(total.shape)
+        return dict(zip(prefixes, total, strict=True))
+
+    def scatter(self, pool: Pool, sharding: Sharding) -> None:
         """Token ids -> n-gram records by shard."""
-        if self.config.order == 1:
-            return
-        sizes = [piece.size_bytes for piece in self.pieces]
-        self.run("scatter", pool, [(piece.index, shard_starts) for piece in self.pieces], sizes)
+        if not all(self.files.counts(s, self.config.counts_key).exists() for s in sharding.numbers):
+            calls = [(piece.index, sharding) for piece in self.pieces]
+            self.log.run("scatter", pool, calls, self._sizes)
 
-    def adjust(self, pool: Pool, shard_starts: npt.NDArray[np.int64]) -> None:
-        """Records -> contexts, n-grams, adjusted counts."""
-        shards = range(len(shard_starts) - 1)
-        calls = [(shard, shard_starts, len(self.pieces)) for shard in shards]
-        self.run("adjust", pool, calls, [1] * len(shards))
-
-    def discount(
-        self, vocabulary: Vocabulary, shards: int
-    ) -> tuple[list[Discounts], list[list[int]]]:
-        """The only thing that is summed over all shards: 4 numbers an order, 1 a word."""
-        config = self.config
-        with self.stage("discount", 1):
-            counts = np.zeros((max(config.order - 1, 0), 4), np.int64)
-            followed = np.zeros(len(vocabulary), np.int64)
-            for s in range(shards):
-                totals = ShardTotals.open(self.files.counts(s))
-                counts += totals.counts_of_counts
-                followed += totals.followed
-            adjusted = vocabulary.counts if config.order == 1 else followed
-            raw = config.smoothing is Smoothing.MAXIMUM_LIKELIHOOD
-            unigrams = smooth_unigrams(
-                vocabulary.counts if raw else adjusted, config.smoothing, config.discount_fallback
-            )
-            first = count_counts(np.delete(adjusted, BOS))
-            discounts = [unigrams.discounts]
-            for k, counts_of_counts in enumerate(counts, 2):
-                discounts.append(
-                    config.smoothing.discounts(counts_of_counts, k, config.discount_fallback)
-                )
-            write_table(self.files.unigrams, {"probability": unigrams.probability})
-        return discounts, [first.tolist(), *counts.tolist()]
-
-    def smooth(self, pool: Pool, shards: int, discounts: list[Discounts]) -> list[Path]:
-        """Counts -> probabilities and backoff weights; the folders of the smoothed shards."""
-        smoothing = self.config.smoothing
-        # A build that is resumed with other discounts keeps its counts, not its probabilities.
-        chosen = json.dumps([smoothing, discounts]).encode()
-        key = hashlib.blake2b(chosen, digest_size=8).hexdigest()
-        calls = [(shard, smoothing, discounts, key) for shard in range(shards)]
-        self.run("smooth", pool, calls, [1] * shards)
-        return [self.files.smoothed(s, key) for s in range(shards)]
-
-    def assemble(
-        self,
-        vocabulary: Vocabulary,
-        smoothed: list[Path],
-        discounts: list[Discounts],
-        counts_of_counts: list[list[int]],
-    ) -> Manifest:
-        """Shards -> the model's tables and manifest."""
-        config, output = self.config, self.files.model
-        with self.stage("assemble", 1):
-            unigrams = open_table(self.files.unigrams, {"probability": pa.float64()})
-            log10_prob = log10(as_numpy(unigrams["probability"]))
-            ngrams, contexts = assemble(smoothed, config.order, log10_prob, output)
-            sentences = int(vocabulary.counts[EOS])
-            manifest = Manifest(
-                order=config.order,
-                smoothing=config.smoothing,
-                special_tokens=config.special_tokens,
-                sentences=sentences,
-                words=vocabulary.word_count,
-                ngrams=ngrams,
-                contexts=contexts,
-                discounts=discounts,
-                counts_of_counts=counts_of_counts,
-                files={name: file_facts(output / name) for name in sorted(SCHEMAS)},
-            )
-            manifest = manifest.model_copy(update={"digest": manifest.compute_digest()})
-            manifest.write(output)
-        return manifest
+    def count(self, pool: Pool, sharding: Sharding) -> Counting:
+        """Records -> the words after every context, with their counts."""
+        how = Counting(
+            adjusted=self.config.smoothing.uses_adjusted_counts,
+            keep_raw=self.config.keep_raw,
+            thresholds=self.config.thresholds,
+            key=self.config.counts_key,
+        )
+        if sharding.shards:
+            calls = [(s, sharding, len(self.pieces), how) for s in range(len(sharding))]
+            self.log.run("count", pool, calls, [shard.records for shard in sharding.shards])
+        self._used_bytes = used_bytes(self.files)
+        # They will not be read again; what is deleted early need never reach the disk.
+        for piece in self.pieces:
+            self.files.records(piece.index).unlink(missing_ok=True)
+        return how
 
     def summarise(self, manifest: Manifest, workers: int, wall_s: float) -> None:
         """Leaves `build.json`, what the build cost, beside the model."""
         summary = {
             "lmserve": lmserve.__version__,
             "digest": manifest.digest,
-            "inputs": list(self.config.inputs),
+            "inputs": [shown(name) for name in self.config.inputs],
             "workers": workers,
             "memory_bytes": self.config.memory_bytes,
             "wall_s": wall_s,
-            "stages": [report.as_dict() for report in self.reports],
+            "temporary_disk": {
+                "estimated_bytes": temporary_bytes(self.pieces, self.config.thresholds),
+                "used_bytes": max(self._used_bytes, used_bytes(self.files)),
+            },
+            "stages": [report.as_dict() for report in self.log.reports],
         }
-        (self.files.model / "build.json").write_text(json.dumps(summary, indent=2) + "\n")
+        write_json(self.files.model / "build.json", summary)
 
-    def run(self, name: str, pool: Pool, calls: list[tuple[Any, ...]], amounts: list[int]) -> None:
-        """A stage of many tasks: calls the worker's method `name`; `amounts` measure progress."""
-        with self.stage(name, sum(amounts)) as tasks:
-            tasks += pool.run(name, calls, lambda i: self.observer.advanced(amounts[i]))
-
-    @contextmanager
-    def stage(self, name: str, total: int) -> Iterator[list[TaskReport]]:
-        """Times a stage and reports it; into the list it yields go the reports of its tasks."""
-        self.observer.stage_started(name, total)
-        wall_s, cpu_s = time.monotonic(), time.process_time()
-        tasks: list[TaskReport] = []
-        yield tasks
-        report = StageReport.of_driver(name, time.monotonic() - wall_s, time.process_time() - cpu_s)
-        if tasks:
-            report = replace(
-                report,
-                cpu_s=report.cpu_s + sum(task.cpu_s for task in tasks),
-                tasks=len(tasks),
-                peak_memory_bytes=max(task.peak_memory_bytes for task in tasks),
-            )
-        self.reports.append(report)
-        self.observer.stage_finished(report)
+    @property
+    def _sizes(self) -> list[int]:
+        return [piece.size_bytes for piece in self.pieces]
 
 
-def _bytes_per_record(order: int) -> int:
-    """What a record costs while its shard is adjusted; measured, see benchmarks/README.md."""
-    return max(50 * order - 80, 60)
+def _bytes_per_record(layout: RecordLayout, *, keep_raw: bool) -> int:
+    """What a record costs while its shard is counted: itself, sorted aside, and its n-grams."""
+    return 16 * layout.columns + (32 if keep_raw else 26) * (layout.order - 1)

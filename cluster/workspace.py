@@ -13,9 +13,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from lmserve.errors import BuildError, CorruptModelError
 from lmserve.ngram.tables import open_batches, partial_name
-from lmserve.text.sources import Piece
+from lmserve.text.sources import Piece, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +39,18 @@ class Workspace:
 
     @property
     def shard_plan(self) -> Path:
-        """Where the shards begin."""
-        return self.folder / "shards.arrow"
+        """The shards."""
+        return self.folder / "shards.json"
 
     @property
-    def unigrams(self) -> Path:
-        """Probabilities of single words."""
-        return self.folder / "unigrams.arrow"
+    def bucket_plan(self) -> Path:
+        """The ranges of first words that the model is put together by."""
+        return self.folder / "buckets.json"
 
     @property
     def model(self) -> Path:
         """The model while it is being put together."""
         return self.folder / "model"
-
-    @property
-    def replaced_model(self) -> Path:
-        """The model that the new one takes the place of."""
-        return self.folder / "replaced"
 
     def tokens(self, piece: int) -> Path:
         """Tokens of a piece, in the piece's own ids."""
@@ -66,13 +64,47 @@ class Workspace:
         """n-gram records of a piece, by shard."""
         return self.folder / "pieces" / f"{piece:06}-records.arrow"
 
-    def counts(self, shard: int) -> Path:
-        """A counted shard."""
-        return self.folder / "shards" / f"{shard:05}-counts"
+    def counts(self, shard: int, key: str) -> Path:
+        """A shard counted in the way that `key` names."""
+        return self.folder / "shards" / f"{shard:05}-counts-{key}"
 
     def smoothed(self, shard: int, key: str) -> Path:
         """A shard smoothed in the way that `key` stands for."""
         return self.folder / "shards" / f"{shard:05}-smoothed-{key}"
+
+    @property
+    def readable_words(self) -> Path:
+        """The vocabulary as text."""
+        return self.folder / "shards" / "readable-words.arrow"
+
+    def exported(self, shard: int) -> Path:
+        """The n-grams of a shard as Parquet."""
+        return self.folder / "shards" / f"{shard:05}-exported"
+
+    def survey(self, piece: int, key: str) -> Path:
+        """What records of the contexts that `key` stands for go on with in a piece."""
+        return self.folder / "pieces" / f"{piece:06}-survey-{key}.arrow"
+
+    def parent(self, number: int, key: str) -> Path:
+        """Words and probabilities after a context that shards share."""
+        return self.folder / "shards" / f"parent-{number}-{key}.arrow"
+
+    def shared(self, number: int, key: str) -> Path:
+        """A context that shards share, filed as they are."""
+        return self.folder / "shards" / f"shared-{number}-{key}"
+
+    def bucket(self, number: int, key: str) -> Path:
+        """What a bucket of the model leaves to be put together."""
+        return self.folder / "shards" / f"bucket-{number}-{key}"
+
+    def laid_out(self, key: str) -> Path:
+        """Marks that the model's tables are laid out for what `key` stands for."""
+        return self.folder / f"laid-out-{key}"
+
+    def forget_laid_out(self) -> None:
+        """Before tables are laid out anew: what was put into the old ones is not in these."""
+        for path in [*self.folder.glob("laid-out-*"), *self.folder.glob("shards/bucket-*")]:
+            _remove(path)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -99,14 +131,14 @@ class Workspace:
                 ) from error
             yield
 
-    def create(self, facts: dict[str, Any], pieces: Sequence[Piece]) -> None:
-        """Makes the folders and writes the plan, last: from here on the build can be resumed."""
+    def create_folders(self) -> None:
+        """Makes the folders."""
         for name in ("pieces", "shards", "model"):
             (self.folder / name).mkdir()
-        plan = {"facts": facts, "pieces": [asdict(piece) for piece in pieces]}
-        partial = partial_name(self.plan_file)
-        partial.write_text(json.dumps(plan, indent=1))
-        partial.rename(self.plan_file)
+
+    def create(self, facts: dict[str, Any], pieces: Sequence[Piece]) -> None:
+        """Writes the plan, last: from here on the build can be resumed."""
+        write_json(self.plan_file, {"facts": facts, "pieces": [asdict(p) for p in pieces]})
 
     def resume(self, facts: dict[str, Any]) -> list[Piece]:
         """The pieces of an unfinished build; throws away what is not complete.
@@ -119,7 +151,7 @@ class Workspace:
             if plan["facts"].get(name) != value:
                 raise BuildError(
                     f"the unfinished build in {str(self.folder)!r} had {name} = "
-                    f"{plan['facts'].get(name)!r}, now it is {value!r}",
+                    + shown(f"{plan['facts'].get(name)!r}, now it is {value!r}"),
                     f"Repeat the command as it was, or delete {str(self.folder)!r} and start anew.",
                 )
         for path in [*self.folder.rglob("*.partial"), *self._damaged()]:
@@ -152,17 +184,27 @@ class Workspace:
         for path in (self.folder / "pieces").glob("*.arrow"):
             if not _readable(path):
                 yield path
-        for folder in (self.folder / "shards").iterdir():
-            if not all(map(_readable, folder.glob("*.arrow"))):
-                yield folder
+        for path in (self.folder / "shards").iterdir():
+            if not all(map(_readable, path.iterdir() if path.is_dir() else [path])):
+                yield path
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes a file that is there whole or not at all."""
+    partial = partial_name(path)
+    partial.write_text(json.dumps(content, indent=1))
+    partial.rename(path)
 
 
 def _readable(path: Path) -> bool:
     try:
-        reader = open_batches(path)
-        for i in range(reader.num_record_batches):
-            reader.get_batch(i)
-    except (CorruptModelError, OSError):
+        if path.suffix == ".parquet":
+            pq.read_metadata(path)
+        elif path.suffix == ".arrow":
+            reader = open_batches(path)
+            for i in range(reader.num_record_batches):
+                reader.get_batch(i)
+    except (CorruptModelError, OSError, pa.ArrowException):
         return False
     return True
 

@@ -1,5 +1,6 @@
 """`lmserve build`: count a text and estimate an n-gram model on Ray."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -7,10 +8,15 @@ import psutil
 from rich.table import Table
 from typer import Argument, Option
 
-from jobs.shell import BuildDisplay, messages, parse_size, progress_bar, run
-from lmserve.ngram.discounting import FALLBACK_DISCOUNTS
-from lmserve.ngram.smoothing import Smoothing
+from jobs.shell import BuildDisplay, TextColumnOption, messages, parse_size, progress_bar, run
+from lmserve.errors import OptionError
+from lmserve.ngram.discounting import FALLBACK_DISCOUNTS, parse_discounts
+from lmserve.ngram.limiting import VocabularyLimit
+from lmserve.ngram.manifest import Manifest
+from lmserve.ngram.smoothing_methods import DEFAULT_OPTIONS, Smoothing, SmoothingOptions
+from lmserve.text.sources import DEFAULT_COLUMN
 from lmserve.text.special_tokens import SpecialTokens
+from lmserve.text.tokenization import Tokenization
 
 
 def build(
@@ -18,8 +24,8 @@ def build(
         list[str],
         Argument(
             metavar="INPUT...",
-            help="Text, one sentence a line: files, 'patterns*', or - for standard input. "
-            "Compressed by suffix: .gz .bz2 .xz .zst.",
+            help="Text, one sentence a line, .jsonl or .parquet: files, URLs, 'patterns*', or - "
+            "for standard input. Compressed by suffix: .gz .bz2 .xz .zst.",
         ),
     ],
     output: Annotated[Path, Option("--output", "-o", help="Folder of the model to make.")],
@@ -27,16 +33,56 @@ def build(
     smoothing: Annotated[
         Smoothing, Option(help="How probability is set aside for what was not seen.")
     ] = Smoothing.MODIFIED_KNESER_NEY,
+    discounts: Annotated[
+        list[str] | None,
+        Option(
+            help="Discounts for counts of 1, 2 and 3 or more, such as 0.5,1,1.5: once for every "
+            "order, shortest first.",
+            show_default="from the text",
+        ),
+    ] = None,
+    discount_fallback: Annotated[
+        bool,
+        Option("--discount-fallback", help="Discounts 0.5, 1, 1.5 where none can be computed."),
+    ] = False,
+    add_k: Annotated[
+        float, Option(help="What add-k smoothing adds to every count.")
+    ] = DEFAULT_OPTIONS.add_k,
+    backoff_factor: Annotated[
+        float, Option(help="What stupid backoff multiplies shorter contexts by.")
+    ] = DEFAULT_OPTIONS.backoff_factor,
+    prune: Annotated[
+        str,
+        Option(
+            help="Leave out n-grams that occur so often or less: '0 0 1' for orders 1, 2, and 3 "
+            "and more."
+        ),
+    ] = "0",
+    vocab_size: Annotated[
+        int | None,
+        Option(help="Count all but so many most frequent words as <unk>.", show_default="no limit"),
+    ] = None,
+    vocab_file: Annotated[
+        Path | None,
+        Option(help="Count all words but those in this file as <unk>.", show_default="no limit"),
+    ] = None,
     special_tokens: Annotated[
         SpecialTokens,
         Option(
             help="<s>, </s>, <unk> in the text: refuse it, count <unk> as a word, or drop them all."
         ),
     ] = SpecialTokens.ERROR,
-    discount_fallback: Annotated[
-        bool,
-        Option("--discount-fallback", help="Discounts 0.5, 1, 1.5 where none can be computed."),
-    ] = False,
+    tokenizer: Annotated[
+        str,
+        Option(
+            help="What cuts a line: whitespace, characters, a SentencePiece model FILE.model, or a "
+            "Hugging Face FILE.json."
+        ),
+    ] = "whitespace",
+    normalize: Annotated[
+        str, Option(help="Before that: none, lower, nfkc, or steps in their order: nfkc,lower.")
+    ] = "none",
+    text_column: TextColumnOption = DEFAULT_COLUMN,
     workers: Annotated[
         int | None, Option(help="Ray actors, one processor each.", show_default="all processors")
     ] = None,
@@ -45,6 +91,10 @@ def build(
         Option(
             help="For all workers together: 2GB, 500MiB.", show_default="half of this machine's"
         ),
+    ] = None,
+    temp_dir: Annotated[
+        Path | None,
+        Option(help="Where to keep what is done meanwhile.", show_default="beside OUTPUT"),
     ] = None,
     resume: Annotated[bool, Option("--resume", help="Go on with an unfinished build.")] = False,
     overwrite: Annotated[
@@ -59,15 +109,27 @@ def build(
     from cluster.build import build as build_model
     from cluster.config import BuildConfig
 
+    tokenization = Tokenization.choose(tokenizer, normalize)
     config = BuildConfig(
         inputs=tuple(inputs),
         output=output,
         order=order,
         smoothing=smoothing,
         special_tokens=special_tokens,
-        discount_fallback=FALLBACK_DISCOUNTS if discount_fallback else None,
+        options=SmoothingOptions(
+            discounts=tuple(map(parse_discounts, discounts)) if discounts else None,
+            discount_fallback=FALLBACK_DISCOUNTS if discount_fallback else None,
+            add_k=add_k,
+            backoff_factor=backoff_factor,
+        ),
+        prune=_parse_thresholds(prune),
+        vocabulary=VocabularyLimit(vocab_size, vocab_file),
+        tokenization=tokenization,
+        tokenizer_file=Path(tokenizer) if tokenization.file_name else None,
+        text_column=text_column,
         workers=workers,
         memory_bytes=psutil.virtual_memory().total // 2 if memory is None else parse_size(memory),
+        temp_dir=temp_dir,
         resume=resume,
         overwrite=overwrite,
     )
@@ -75,22 +137,66 @@ def build(
         with progress_bar() as progress:
             manifest = build_model(config, BuildDisplay(progress), address=address)
     except KeyboardInterrupt:
-        if Path(f"{output}.building").exists():
-            messages.print(f"stopped; what is done is kept in {output}.building: --resume goes on")
+        if config.folder.exists():
+            kept = f"{output}.building" if temp_dir is None else config.folder
+            messages.print(f"stopped; what is done is kept in {kept}: --resume goes on")
         raise
+    _show_cost(output)
+    _show_model(manifest, output)
+
+
+def _parse_thresholds(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.replace(",", " ").split())
+    except ValueError:
+        raise OptionError(
+            f"{text!r} are no pruning thresholds",
+            "Give one number for each order at most, such as '0 0 1'.",
+        ) from None
+
+
+def _show_cost(output: Path) -> None:
+    """The table of stages, from `build.json`."""
+    summary = json.loads((output / "build.json").read_text())
+    disk = summary["temporary_disk"]
     table = Table(
-        "order", "n-grams", "D1", "D2", "D3+", title=f"{output}: {manifest.words:,} words"
+        "stage",
+        *("wall s", "CPU s", "I/O s", "rows", "MB written", "peak MB"),
+        caption="CPU: of all processes. I/O: in the kernel or waiting, of all tasks. "
+        f"Temporary disk: {_mb(disk['used_bytes'])} MB used, "
+        f"{_mb(disk['estimated_bytes'])} MB estimated.",
+    )
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for stage in summary["stages"]:
+        seconds = (f"{stage[name]:,.1f}" for name in ("wall_s", "cpu_s", "io_s"))
+        sizes = (_mb(stage[name]) for name in ("bytes_written", "peak_memory_bytes"))
+        table.add_row(stage["name"], *seconds, f"{stage['rows']:,}", *sizes)
+    messages.print(table)
+
+
+def _show_model(manifest: Manifest, output: Path) -> None:
+    """What is in the model, and what to do with it."""
+    discounted = any(any(discounts) for discounts in manifest.discounts)
+    table = Table(
+        *("order", "n-grams", *(("D1", "D2", "D3+") if discounted else ())),
+        title=f"{output}: {manifest.words:,} words",
     )
     for k, (count, discounts) in enumerate(
         zip(manifest.ngrams, manifest.discounts, strict=True), 1
     ):
-        table.add_row(str(k), f"{count:,}", *(f"{d:.4f}" for d in discounts))
+        shown = (f"{d:.4f}" for d in discounts) if discounted else ()
+        table.add_row(str(k), f"{count:,}", *shown)
     messages.print(table)
     for line in (
         f"digest {manifest.digest}",
         f"Next: lmserve eval {output} TEXT, lmserve serve {output}",
     ):
         messages.print(line, highlight=False, soft_wrap=True)
+
+
+def _mb(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:,.0f}"
 
 
 if __name__ == "__main__":

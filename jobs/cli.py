@@ -3,11 +3,15 @@
 import typer
 
 from jobs.build_ngram import build
+from jobs.counts import counts
 from jobs.demo import demo
 from jobs.evaluate import evaluate
 from jobs.export import export
+from jobs.import_arpa import import_model
 from jobs.info import info
 from jobs.next_words import next_words
+from jobs.prune import prune
+from jobs.quantize import quantize_model
 from jobs.score import score
 from jobs.serve import serve
 from jobs.shell import run_app
@@ -20,11 +24,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("build")(build)
+app.command("counts")(counts)
 app.command("eval")(evaluate)
 app.command("score")(score)
 app.command("next")(next_words)
 app.command("info")(info)
 app.command("export")(export)
+app.command("import")(import_model)
+app.command("quantize")(quantize_model)
+app.command("prune")(prune)
 app.command("serve")(serve)
 app.command("demo")(demo)
 

@@ -21,6 +21,7 @@ from lmserve.client import Client
 from lmserve.errors import OptionError
 from lmserve.evaluation import evaluate
 from lmserve.ngram.discounting import FALLBACK_DISCOUNTS
+from lmserve.ngram.smoothing_methods import SmoothingOptions
 from lmserve.text.documentation import Document, collect_documentation, split_held_out
 from lmserve.text.examples import distinct_lines, examples, split_lines
 from lmserve.text.sources import BLOCK_BYTES, find_files, split
@@ -50,7 +51,7 @@ def demo(
 
     started_s = time.monotonic()
     files = None if corpus is None else find_files([str(corpus)])
-    _claim(folder, files or [])
+    _claim(folder, [Path(file) for file in files or []])
     _step("1. Text")
     training, held_out = (
         split_held_out(_documentation(), seed=_SEED)
@@ -107,7 +108,7 @@ def _build(folder: Path, order: int) -> None:
         order=order,
         # Any text will do: small, or with marks in it.
         special_tokens=SpecialTokens.SPACE,
-        discount_fallback=FALLBACK_DISCOUNTS,
+        options=SmoothingOptions(discount_fallback=FALLBACK_DISCOUNTS),
         overwrite=True,
     )
     with progress_bar() as progress:

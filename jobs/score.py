@@ -7,18 +7,23 @@ from typing import Annotated
 from typer import Argument, Option
 
 import lmserve
-from jobs.shell import SpecialTokensOption, run
+from jobs.shell import SpecialTokensOption, TextColumnOption, run
 from lmserve.records import score_lines
-from lmserve.text.sources import BLOCK_BYTES, find_files, read_blocks, split
+from lmserve.text.sources import BLOCK_BYTES, DEFAULT_COLUMN, find_files, read_blocks, split
 
 
 def score(
     model: Annotated[Path, Argument(help="Model folder.")],
     text: Annotated[
-        str, Argument(metavar="[FILE]", help="Text, one sentence a line; - is standard input.")
+        str,
+        Argument(
+            metavar="[FILE]",
+            help="Text, one sentence a line, .jsonl or .parquet; - is standard input.",
+        ),
     ] = "-",
     words: Annotated[bool, Option("--words", help="Add the score of each word.")] = False,
     special_tokens: SpecialTokensOption = None,
+    text_column: TextColumnOption = DEFAULT_COLUMN,
 ) -> None:
     """Print one JSON object for each line of FILE: log10_prob, perplexity, tokens, oov.
 
@@ -26,7 +31,7 @@ def score(
     line and wait for its score.
     """
     scorer = lmserve.load(model, special_tokens=special_tokens)
-    for piece in split(find_files([text]), BLOCK_BYTES):
+    for piece in split(find_files([text]), BLOCK_BYTES, text_column):
         for block in read_blocks(piece):
             sys.stdout.buffer.writelines(score_lines(scorer, block.lines(), words=words))
             sys.stdout.flush()

@@ -36,6 +36,10 @@ SpecialTokensOption = Annotated[
     ),
 ]
 
+TextColumnOption = Annotated[
+    str, typer.Option(help="The field of .jsonl and .parquet input that holds the text.")
+]
+
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY_UNITS = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 

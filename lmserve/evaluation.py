@@ -9,6 +9,7 @@ from lmserve.errors import InputError
 from lmserve.scorer import Scorer, perplexity
 from lmserve.text.sources import Piece, read_blocks, special_token_error
 from lmserve.text.special_tokens import SpecialTokens
+from lmserve.text.tokenization import Segment, identity, segmented
 from lmserve.text.tokenizer import find_refused
 
 
@@ -47,6 +48,8 @@ def evaluate(
     pieces: Sequence[Piece],
     special_tokens: SpecialTokens,
     on_progress: Callable[[int], None] = lambda _: None,
+    *,
+    segment: Segment = identity,
 ) -> Evaluation:
     """Scores a text, each line a sentence.
 
@@ -55,6 +58,7 @@ def evaluate(
         pieces: the text, from `lmserve.text.sources.split`.
         special_tokens: whether `<s>`, `</s>`, `<unk>` may be in it. How they are scored is the
             scorer's affair.
+        segment: how the scorer turns text into tokens, among which special tokens are looked for.
         on_progress: called with the bytes of every piece that is done.
 
     Raises:
@@ -65,9 +69,10 @@ def evaluate(
     sentences = tokens = oov = 0
     for piece in pieces:
         for block in read_blocks(piece):
-            refused_at = find_refused(block.data, special_tokens)
-            if refused_at >= 0:
-                raise special_token_error(piece, block, refused_at)
+            for lines in segmented([block], segment):
+                refused_at = find_refused(lines.data, special_tokens)
+                if refused_at >= 0:
+                    raise special_token_error(piece, lines, refused_at)
             scores = scorer.score_texts(block.lines())
             sentences += len(scores)
             tokens += int(scores.tokens.sum())

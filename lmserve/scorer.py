@@ -52,6 +52,23 @@ class TextScores:
     def __len__(self) -> int:
         return len(self.log10_prob)
 
+    @classmethod
+    def concatenate(cls, parts: "Sequence[TextScores]") -> "TextScores":
+        """The scores of several batches, one after the other."""
+        empty = cls(
+            log10_prob=np.empty(0, np.float64),
+            known_log10_prob=np.empty(0, np.float64),
+            tokens=np.empty(0, np.int64),
+            oov=np.empty(0, np.int64),
+        )
+        every = (empty, *parts)
+        return cls(
+            log10_prob=np.concatenate([part.log10_prob for part in every]),
+            known_log10_prob=np.concatenate([part.known_log10_prob for part in every]),
+            tokens=np.concatenate([part.tokens for part in every]),
+            oov=np.concatenate([part.oov for part in every]),
+        )
+
     def rows(self) -> "list[TextScore]":
         """The score of each text by itself."""
         columns = (self.log10_prob.tolist(), self.tokens.tolist(), self.oov.tolist())

@@ -8,8 +8,6 @@ from corpora import zipf_text
 from hypothesis import settings
 
 import lmserve
-from cluster.build import build
-from cluster.config import BuildConfig
 
 # Kernels are compiled when they are first called, which takes seconds.
 settings.register_profile("no-deadline", deadline=None)
@@ -27,6 +25,9 @@ def tiny_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_model_path(tiny_text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A 3-gram model of `tiny_text`."""
+    from cluster.build import build
+    from cluster.config import BuildConfig
+
     output = tmp_path_factory.mktemp("model") / "tiny"
     build(BuildConfig(inputs=(str(tiny_text),), output=output, order=3), on_ray=False)
     return output

@@ -1,7 +1,9 @@
-"""Programs that some tests need beside Python."""
+"""Programs that tests run: those that some need beside Python, and lmserve itself."""
 
 import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -15,3 +17,19 @@ def program(name: str, debian_package: str) -> str:
             pytest.fail(missing)
         pytest.skip(missing)
     return path
+
+
+def run(*arguments: object, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
+    """Runs `lmserve ARGUMENTS...`."""
+    command = [sys.executable, "-m", "jobs.cli", *map(str, arguments)]
+    result = subprocess.run(command, input=stdin, capture_output=True, timeout=120)
+    return subprocess.CompletedProcess(
+        command, result.returncode, result.stdout.decode(), result.stderr.decode()
+    )
+
+
+def output(*arguments: object, stdin: bytes = b"") -> str:
+    """What `lmserve ARGUMENTS...` writes to standard output; it must succeed."""
+    result = run(*arguments, stdin=stdin)
+    assert result.returncode == 0, result.stderr
+    return result.stdout

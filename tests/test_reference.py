@@ -6,16 +6,9 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reference import (
-    BOS,
-    EOS,
-    UNK,
-    Ngram,
-    ReferenceModel,
-    maximum_likelihood,
-    modified_kneser_ney,
-    published_discounts,
-)
+from reference import ReferenceModel, maximum_likelihood, modified_kneser_ney
+from reference_counts import BOS, EOS, UNK, Ngram
+from reference_methods import published_discounts
 
 F = Fraction
 FALLBACK = (0.5, 1.0, 1.5)
@@ -184,7 +177,7 @@ def test_fallback_replaces_only_the_orders_that_need_it() -> None:
     assert model.discounts[3] == FALLBACK != model.discounts[1]
     with pytest.raises(ValueError, match="counts of counts"):
         modified_kneser_ney(PAPER, 3)
-    with pytest.raises(ValueError, match="discount_fallback"):
+    with pytest.raises(ValueError, match="must lie between"):
         modified_kneser_ney(PAPER, 3, discount_fallback=(0.5, 1.0, 3.5))
 
 

@@ -2,27 +2,29 @@
 
 import os
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
+import psutil
 
-from lmserve.errors import CorruptModelError, LmserveError
+from lmserve.errors import LmserveError
+from lmserve.ngram.arpa_formatting import format_lines
 from lmserve.ngram.model import NgramModel
-from lmserve.ngram.query import find_contexts
+from lmserve.ngram.packed import Float32s
+from lmserve.ngram.tables import binary_parts
+from lmserve.ngram.unpacking import UnpackedLevel, read_values, spell, unpack_words
+from lmserve.text.word_table import Bytes, Ids
 
-# ARPA has no minus infinity; this is what its readers take for probability 0.
-_LOG10_ZERO = -99.0
-_CHUNK_ROWS = 1 << 18
+_CHUNK_ROWS = 1 << 17
 STDOUT = Path("-")
 # Names of what this process has open already, be it a file.
 _OPEN_ALREADY = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/")
-_SPACE, _TAB = (pa.scalar(separator, pa.large_binary()) for separator in (b" ", b"\t"))
 
 
 def write_arpa(
@@ -32,7 +34,7 @@ def write_arpa(
 
     A file appears under its name when it is complete, and only then replaces one that is there.
 
-    Numbers are written with as many digits as it takes to read the same float64 back;
+    Numbers are written with as many digits as it takes to read the same float32 back;
     probability 0 (and that of `<s>`, which is never predicted) is written as -99.
 
     Args:
@@ -48,11 +50,12 @@ def write_arpa(
         file.write(b"\\data\\\n")
         for k, count in enumerate(model.manifest.ngrams, 1):
             file.write(f"ngram {k}={count}\n".encode())
-        for k in range(1, model.order + 1):
-            file.write(f"\n\\{k}-grams:\n".encode())
-            for lines in _order_lines(model, k):
-                file.write(lines)
-                on_progress(lines.count(b"\n"))
+        with ThreadPoolExecutor(psutil.cpu_count() or 1) as pool:
+            for k, levels in enumerate(unpack_words(model), 1):
+                file.write(f"\n\\{k}-grams:\n".encode())
+                for rows, lines in _order_lines(model, levels, pool):
+                    file.write(lines.data)
+                    on_progress(rows)
         file.write(b"\n\\end\\\n")
 
 
@@ -95,52 +98,50 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
 
 def ngrams_of_order(
     model: NgramModel, k: int, chunk_rows: int = _CHUNK_ROWS
-) -> Iterator[tuple[npt.NDArray[np.uint32], npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
+) -> Iterator[tuple[Ids, npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
     """Yields all n-grams of order k, in chunks of at most `chunk_rows`.
 
     Yields:
         word ids in reading order, uint32 [N, k]; log10 probabilities, float64 [N]; log10 backoff
         weights, float64 [N], NaN where the n-gram is no context of a longer one.
     """
-    starts = np.concatenate(([0], np.cumsum(model.manifest.ngrams)))
-    for begin in range(starts[k - 1], starts[k], chunk_rows):
-        rows = np.arange(begin, min(begin + chunk_rows, starts[k]))
-        ids = np.empty((len(rows), k), np.uint32)
-        ids[:, -1] = model.ngram_word[rows]
-        # From the n-gram to its context, then up the trie: the words of a context, first to last.
-        context = np.searchsorted(model.first_ngram, rows, side="right") - 1
-        for j in range(k - 1):
-            ids[:, j] = model.context_word[context]
-            context = np.searchsorted(model.first_child, context, side="right") - 1
-        yield ids, model.log10_prob[rows], _backoffs(model, ids)
+    for levels in unpack_words(model):
+        if len(levels) == k:
+            break
+    for begin in range(0, len(levels[-1].words), chunk_rows):
+        ids, prob, backoff = _chunk(model, levels, begin, chunk_rows)
+        yield ids, prob.astype(np.float64), backoff.astype(np.float64)
 
 
-def _backoffs(model: NgramModel, ids: npt.NDArray[np.uint32]) -> npt.NDArray[np.float64]:
-    if ids.shape[1] == model.order:
-        return np.full(len(ids), np.nan)
-    rows = find_contexts(ids, model.context_word, model.first_child)
-    extended = (rows >= 0) & (model.first_ngram[rows] < model.first_ngram[rows + 1])
-    return np.where(extended, model.log10_backoff[rows], np.nan)
+def _chunk(
+    model: NgramModel, levels: list[UnpackedLevel], begin: int, chunk_rows: int
+) -> tuple[Ids, Float32s, Float32s]:
+    """Word ids, log10 P and log10 backoff of some rows; NaN for a backoff that says nothing."""
+    first_child = levels[-1].first_child
+    end = min(begin + chunk_rows, len(first_child) - 1)
+    prob, backoff = read_values(model, len(levels), begin, end)
+    context = (first_child[begin:end] < first_child[begin + 1 : end + 1]) | (backoff != 0)
+    return spell(levels, begin, end), prob, np.where(context, backoff, np.float32(np.nan))
 
 
-def _order_lines(model: NgramModel, k: int) -> Iterator[bytes]:
-    words = model.vocabulary.words()
-    for ids, log10_prob, log10_backoff in ngrams_of_order(model, k):
-        if ids.max(initial=0) >= len(words):
-            raise CorruptModelError(
-                f"{model.folder}: a {k}-gram has word {ids.max()} of {len(words)}",
-                "Build the model again, or copy it again.",
-            )
-        columns = [words.take(pa.array(ids[:, j])) for j in range(k)]
-        ngrams = pc.binary_join_element_wise(*columns, _SPACE) if k > 1 else columns[0]
-        fields = [_numbers(log10_prob), ngrams]
-        if k < model.order:
-            fields.append(_numbers(log10_backoff))
-        lines = pc.binary_join_element_wise(*fields, _TAB, null_handling="skip")
-        yield b"\n".join(lines.to_pylist()) + b"\n"
+def _order_lines(
+    model: NgramModel, levels: list[UnpackedLevel], pool: ThreadPoolExecutor
+) -> Iterator[tuple[int, Bytes]]:
+    """Numbers of n-grams and their lines; some chunks ahead are made meanwhile."""
+    offsets, data = binary_parts(model.vocabulary.words())
 
+    def make(begin: int) -> tuple[int, Bytes]:
+        ids, prob, backoff = _chunk(model, levels, begin, _CHUNK_ROWS)
+        return len(ids), format_lines(ids, prob, backoff, offsets, data)
 
-def _numbers(values: npt.NDArray[np.float64]) -> pa.Array:
-    """Shortest decimal text of each number; null for NaN."""
-    finite = np.where(np.isneginf(values), _LOG10_ZERO, values)
-    return pa.array(finite, mask=np.isnan(values)).cast(pa.string()).cast(pa.large_binary())
+    waiting: deque[Future[tuple[int, Bytes]]] = deque()
+    try:
+        for begin in range(0, len(levels[-1].words), _CHUNK_ROWS):
+            waiting.append(pool.submit(make, begin))
+            if len(waiting) > 4:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()

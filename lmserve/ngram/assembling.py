@@ -1,170 +1,269 @@
-"""Assembling: smoothed shards -> the model's two tables.
+"""Assembling: the buckets of n-grams by first word -> the tables of a model.
 
-The tables are a trie in breadth-first order. `contexts` holds the empty context, then all contexts
-of one word (a row for every vocabulary word), then those of two, each level sorted by the context
-read backwards; `ngrams` holds order 1 (a row for every vocabulary word), then order 2, and so on,
-sorted by context, then word. Children and n-grams of row r are then the rows from
-`first_child[r]` to `first_child[r + 1]`, and from `first_ngram[r]` to `first_ngram[r + 1]`. A last
-row closes the last range.
-
-Shards are ranges of the contexts' last words, so putting them one after the other gives this order,
-however many they are.
+The tables are laid out before there is anything in them, and each bucket is packed and written to
+its place. A place is a whole number of groups of 64 rows, which are whole words; the few rows
+before and after these, in groups that a bucket shares with its neighbours, are put together in the
+end.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from lmserve.ngram.adjusting import ShardCounts
-from lmserve.ngram.discounting import Discounts
-from lmserve.ngram.grouping import Int64s
-from lmserve.ngram.manifest import CONTEXTS_FILE, CONTEXTS_SCHEMA, NGRAMS_FILE, NGRAMS_SCHEMA
-from lmserve.ngram.smoothing import Floats, Smoothing, log10, smooth
-from lmserve.ngram.tables import Array, Schema, as_numpy, open_table, write_table
-from lmserve.text.word_table import Ids
+from lmserve.ngram.layout import BLOCK_ROWS, GROUP_ROWS, Layout
+from lmserve.ngram.manifest import (
+    BLOCKS_FILE,
+    CODEBOOKS_FILE,
+    NGRAMS_FILE,
+    UNIGRAMS_FILE,
+    WIDE_FILE,
+)
+from lmserve.ngram.ordering import Rows
+from lmserve.ngram.packing import block_bases, pack_rows, place_wide
+from lmserve.ngram.shared import SharedContext
+from lmserve.ngram.tables import as_numpy, open_table, partial_name, write_table
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SmoothedLevel:
-    """The contexts of j words of one shard and the n-grams of order j + 1 after them.
-
-    Attributes:
-        context_word: uint32 [C], the context's first word.
-        first_child: int64 [C], row of its first child in the shard's next level.
-        first_ngram: int64 [C], row of its first n-gram in the shard's order j + 1.
-        log10_backoff: float64 [C].
-        word: uint32 [N], the n-grams' last words.
-        log10_prob: float64 [N].
-    """
-
-    context_word: Ids
-    first_child: Int64s
-    first_ngram: Int64s
-    log10_backoff: Floats
-    word: Ids
-    log10_prob: Floats
+_EDGE_SCHEMA = {
+    "row": pa.uint64(),
+    "position": pa.uint32(),
+    "prob": pa.uint32(),
+    "backoff": pa.uint32(),
+    "first_child": pa.uint64(),
+}
+_UNIGRAM_SCHEMA = {"log10_backoff": pa.float32(), "first_child": pa.uint64()}
+_WIDE_SCHEMA = {"first_child": pa.uint64()}
+_WORD_BYTES = 8
+# Larger than anything in an Arrow file of one column but its values.
+_LARGE_BYTES = 1 << 16
 
 
-def smooth_shard(
-    shard: ShardCounts,
-    smoothing: Smoothing,
-    discounts: Sequence[Discounts],
-    unigram_probability: Floats,
-) -> list[SmoothedLevel]:
-    """Probabilities and backoff weights of one shard, levels 1 .. n - 1.
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A column of uint64 on disk, written to by several processes at places of their own."""
+
+    path: Path
+    offset: int
+
+    def write(self, index: int, values: npt.NDArray[np.uint64]) -> None:
+        """Puts values at an index."""
+        with self.path.open("r+b") as file:
+            data = values.view(np.uint8).data
+            os.pwrite(file.fileno(), data, self.offset + index * _WORD_BYTES)
+
+    def read(self, index: int, length: int) -> npt.NDArray[np.uint64]:
+        """The values from an index on."""
+        with self.path.open("rb") as file:
+            data = os.pread(file.fileno(), length * _WORD_BYTES, self.offset + index * _WORD_BYTES)
+        return np.frombuffer(data, np.uint64).copy()
+
+
+class _Sparse:
+    """A file that leaves a hole where it is given the buffer of one, large, length."""
+
+    def __init__(self, path: Path, hole_bytes: int) -> None:
+        self._file = path.open("wb")
+        self._hole_bytes = hole_bytes
+        self.closed = False
+
+    def write(self, data: pa.Buffer) -> int:
+        if len(data) == self._hole_bytes:
+            self._file.seek(len(data), os.SEEK_CUR)
+        else:
+            self._file.write(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+        self.closed = True
+
+
+def allocate(path: Path, name: str, rows: int) -> None:
+    """Writes an Arrow IPC file of one column of `rows` zeros, uint64, that takes no space yet."""
+    partial = partial_name(path)
+    batch = pa.RecordBatch.from_arrays([pa.array(np.zeros(rows, np.uint64))], [name])
+    sink = _Sparse(partial, max(rows * _WORD_BYTES, _LARGE_BYTES))
+    with pa.PythonFile(sink, "w") as file, pa.ipc.new_file(file, batch.schema) as writer:
+        writer.write_batch(batch)
+    partial.rename(path)
+
+
+def _column(path: Path) -> _Column:
+    """The column of a file that `allocate` made."""
+    with pa.memory_map(str(path), "r") as mapped:
+        start = mapped.read_buffer(1).address
+        batch = pa.ipc.open_file(mapped).get_batch(0)
+        return _Column(path, batch.column(0).buffers()[1].address - start)
+
+
+def allocate_tables(folder: Path, layout: Layout) -> None:
+    """Lays out the tables that buckets are written to."""
+    allocate(folder / NGRAMS_FILE, "bits", layout.total_words)
+    allocate(folder / BLOCKS_FILE, "first_child", layout.total_blocks)
+
+
+def write_bucket(
+    levels: Sequence[Rows], first_rows: Sequence[int], layout: Layout, model: Path, folder: Path
+) -> None:
+    """Packs the rows of a bucket into the model's tables.
 
     Args:
-        shard: its counts.
-        smoothing: which formula.
-        discounts: of orders 1 .. n.
-        unigram_probability: float64 [V].
+        levels: 1 .. n.
+        first_rows: where the bucket begins in levels 1 .. n, and 0.
+        layout: of the model.
+        model: folder with the laid-out tables.
+        folder: an existing folder for what is left over.
     """
-    levels = []
-    lower_probability = unigram_probability
-    for j, (contexts, ngrams) in enumerate(zip(shard.contexts, shard.ngrams, strict=True), 1):
-        rows = np.arange(len(contexts.word) + 1)
-        first_ngram = np.searchsorted(ngrams.context, rows)
-        children = shard.contexts[j].parent if j < len(shard.contexts) else np.empty(0, np.int64)
-        lower_probability, backoff = smooth(
-            first_ngram,
-            smoothing.counts(ngrams),
-            ngrams.lower,
-            lower_probability,
-            np.array(discounts[j]),
-        )
-        levels.append(
-            SmoothedLevel(
-                context_word=contexts.word,
-                first_child=np.searchsorted(children, rows[:-1]),
-                first_ngram=first_ngram[:-1],
-                log10_backoff=log10(backoff),
-                word=ngrams.word,
-                log10_prob=log10(lower_probability),
-            )
-        )
-    return levels
-
-
-def save_levels(levels: list[SmoothedLevel], folder: Path) -> None:
-    """Writes a smoothed shard into an existing folder."""
-    for j, level in enumerate(levels, 1):
-        contexts = {
-            "word": level.context_word,
-            "first_child": level.first_child,
-            "first_ngram": level.first_ngram,
-            "log10_backoff": level.log10_backoff,
-        }
-        write_table(folder / f"contexts-{j}.arrow", contexts)
-        ngrams = {"word": level.word, "log10_prob": level.log10_prob}
-        write_table(folder / f"ngrams-{j + 1}.arrow", ngrams)
-
-
-def open_level(folder: Path, j: int) -> SmoothedLevel:
-    """Maps level `j` of what `save_levels` wrote."""
-    contexts = open_table(folder / f"contexts-{j}.arrow", CONTEXTS_SCHEMA)
-    ngrams = open_table(folder / f"ngrams-{j + 1}.arrow", NGRAMS_SCHEMA)
-    return SmoothedLevel(
-        context_word=as_numpy(contexts["word"]),
-        first_child=as_numpy(contexts["first_child"]),
-        first_ngram=as_numpy(contexts["first_ngram"]),
-        log10_backoff=as_numpy(contexts["log10_backoff"]),
-        word=as_numpy(ngrams["word"]),
-        log10_prob=as_numpy(ngrams["log10_prob"]),
+    bits, blocks = _column(model / NGRAMS_FILE), _column(model / BLOCKS_FILE)
+    unigrams = levels[0]
+    children = first_rows[1] if len(first_rows) > 1 else 0
+    write_table(
+        folder / "unigrams.arrow",
+        {
+            "log10_backoff": unigrams.backoffs.view(np.float32),
+            "first_child": unigrams.first_child[:-1] + np.uint64(children),
+        },
     )
+    for k, (rows, level) in enumerate(zip(levels[1:], layout.levels, strict=True), 2):
+        first = first_rows[k - 1]
+        n = len(rows.entries)
+        begin, stop = _whole_groups(first, first + n)
+        whole_begin, whole_end = begin - first, stop - first
+        inner = level.child_bits > 0
+        first_child = (
+            rows.first_child + np.uint64(first_rows[k]) if inner else np.zeros(n + 1, np.uint64)
+        )
+        bases, offsets, wide = block_bases(
+            first_child[whole_begin : whole_end + 1], max(level.child_bits, 1)
+        )
+        packed = np.empty((whole_end - whole_begin) // GROUP_ROWS * level.row_bits, np.uint64)
+        whole = slice(whole_begin, whole_end)
+        pack_rows(
+            packed,
+            0,
+            level.position_bits,
+            level.prob_bits,
+            level.backoff_bits,
+            level.child_bits,
+            rows.positions[whole],
+            rows.probs[whole],
+            rows.backoffs[whole],
+            offsets,
+        )
+        bits.write(layout.start_word(k) + begin // GROUP_ROWS * level.row_bits, packed)
+        if inner:
+            blocks.write(layout.start_block(k) + begin // BLOCK_ROWS, bases)
+            write_table(folder / f"wide-{k}.arrow", {"first_child": wide})
+        edges = np.r_[0:whole_begin, whole_end:n]
+        write_table(
+            folder / f"edges-{k}.arrow",
+            {
+                "row": (edges + first).astype(np.uint64),
+                "position": rows.positions[edges],
+                "prob": rows.probs[edges],
+                "backoff": rows.backoffs[edges] if inner else np.zeros(len(edges), np.uint32),
+                "first_child": first_child[edges],
+            },
+        )
 
 
-def assemble(
-    shard_folders: Sequence[Path], order: int, unigram_log10_prob: Floats, output: Path
-) -> tuple[list[int], list[int]]:
-    """Puts the shards together.
+def _whole_groups(first: int, end: int) -> tuple[int, int]:
+    """The part of a range of rows that is whole groups: its first row, and the row after it."""
+    begin = min(first + -first % GROUP_ROWS, end)
+    return begin, begin + (end - begin) // GROUP_ROWS * GROUP_ROWS
+
+
+def finish_tables(
+    folders: Sequence[Path],
+    first_rows: npt.NDArray[np.int64],
+    layout: Layout,
+    unigrams: SharedContext,
+    model: Path,
+) -> None:
+    """Puts together what buckets share, and writes the tables that are small.
 
     Args:
-        shard_folders: smoothed shards, by rising words.
-        order: n; with n = 1 there are no shards.
-        unigram_log10_prob: float64 [V].
-        output: folder to write `CONTEXTS_FILE` and `NGRAMS_FILE` to.
-
-    Returns:
-        Numbers of n-grams of orders 1 .. n, and of contexts of 0 .. n - 1 words.
+        folders: what `write_bucket` left, by rising words.
+        first_rows: int64 [buckets + 1, n], where each bucket begins in levels 1 .. n.
+        layout: of the model.
+        unigrams: the empty context.
+        model: the model's folder.
     """
-    levels = [[open_level(folder, j) for folder in shard_folders] for j in range(1, order)]
-    n_ngrams = [len(unigram_log10_prob), *(sum(len(s.word) for s in level) for level in levels)]
-    n_contexts = [1, *(sum(len(s.context_word) for s in level) for level in levels)]
-    contexts = _columns(output, "contexts", CONTEXTS_SCHEMA, sum(n_contexts) + 1)
-    ngrams = _columns(output, "ngrams", NGRAMS_SCHEMA, sum(n_ngrams))
-    ngrams["word"][: n_ngrams[0]] = np.arange(n_ngrams[0])
-    ngrams["log10_prob"][: n_ngrams[0]] = unigram_log10_prob
-    contexts["first_child"][0] = 1
-    row, gram = 1, n_ngrams[0]
-    for j, level in enumerate(levels, 1):
-        child = sum(n_contexts[: j + 1])
-        for i, shard in enumerate(level):
-            rows = slice(row, row + len(shard.context_word))
-            contexts["word"][rows] = shard.context_word
-            contexts["first_child"][rows] = shard.first_child + child
-            contexts["first_ngram"][rows] = shard.first_ngram + gram
-            contexts["log10_backoff"][rows] = shard.log10_backoff
-            grams = slice(gram, gram + len(shard.word))
-            ngrams["word"][grams] = shard.word
-            ngrams["log10_prob"][grams] = shard.log10_prob
-            row, gram = rows.stop, grams.stop
-            child += len(levels[j][i].context_word) if j < len(levels) else 0
-    contexts["first_child"][row] = row
-    contexts["first_ngram"][row] = gram
-    write_table(output / CONTEXTS_FILE, contexts)
-    write_table(output / NGRAMS_FILE, ngrams)
-    for column in output.glob("*.column"):
-        column.unlink()
-    return n_ngrams, n_contexts
+    bits, blocks = _column(model / NGRAMS_FILE), _column(model / BLOCKS_FILE)
+    all_wide: list[npt.NDArray[np.uint64]] = [np.empty(0, np.uint64)]
+    wide_before = 0
+    for k, level in enumerate(layout.levels, 2):
+        edges = [open_table(folder / f"edges-{k}.arrow", _EDGE_SCHEMA) for folder in folders]
+        columns = {
+            name: np.concatenate([as_numpy(edge[name]) for edge in edges]) for name in _EDGE_SCHEMA
+        }
+        inner = level.child_bits > 0
+        # Wide blocks are numbered by rising rows: those of buckets, and between them the edges'.
+        parts: list[tuple[int, npt.NDArray[np.uint64], npt.NDArray[np.uint64]]] = []
+        groups = columns["row"] // np.uint64(GROUP_ROWS)
+        for group in np.unique(groups):
+            rows = slice(*np.searchsorted(groups, [group, group + np.uint64(1)]))
+            end = np.uint64(first_rows[-1, k] if inner else 0)
+            first_child = np.append(columns["first_child"][rows], end)
+            bases, offsets, wide = block_bases(first_child, max(level.child_bits, 1))
+            packed = np.empty(level.row_bits, np.uint64)
+            pack_rows(
+                packed,
+                0,
+                level.position_bits,
+                level.prob_bits,
+                level.backoff_bits,
+                level.child_bits,
+                columns["position"][rows],
+                columns["prob"][rows],
+                columns["backoff"][rows],
+                offsets,
+            )
+            bits.write(layout.start_word(k) + int(group) * level.row_bits, packed)
+            parts.append((int(group) * GROUP_ROWS, wide, bases))
+        if not inner:
+            continue
+        for folder, first, end in zip(
+            folders, first_rows[:-1, k - 1].tolist(), first_rows[1:, k - 1].tolist(), strict=True
+        ):
+            begin, stop = _whole_groups(first, end)
+            wide = as_numpy(open_table(folder / f"wide-{k}.arrow", _WIDE_SCHEMA)["first_child"])
+            index = layout.start_block(k) + begin // BLOCK_ROWS
+            if len(wide):
+                parts.append((begin, wide, blocks.read(index, (stop - begin) // BLOCK_ROWS)))
+        for begin, wide, bases in sorted(parts, key=lambda part: part[0]):
+            blocks.write(
+                layout.start_block(k) + begin // BLOCK_ROWS, place_wide(bases, wide_before)
+            )
+            all_wide.append(wide)
+            wide_before += len(wide)
+        closing = layout.start_block(k) + level.blocks - 1
+        blocks.write(closing, first_rows[-1:, k].astype(np.uint64))
+    write_table(model / WIDE_FILE, {"first_child": np.concatenate(all_wide)})
+    write_table(model / CODEBOOKS_FILE, {"log10": np.empty(0, np.float32)})
+    _write_unigrams(folders, unigrams, model)
 
 
-def _columns(folder: Path, table: str, schema: Schema, rows: int) -> dict[str, Array]:
-    """Zeroed columns backed by files, so that the tables may be larger than memory."""
-    columns: dict[str, npt.NDArray[np.generic]] = {}
-    for name, kind in schema.items():
-        path = folder / f"{table}-{name}.column"
-        columns[name] = np.memmap(path, kind.to_pandas_dtype(), "w+", shape=(rows,))
-    return columns
+def _write_unigrams(folders: Sequence[Path], unigrams: SharedContext, model: Path) -> None:
+    parts = [open_table(folder / "unigrams.arrow", _UNIGRAM_SCHEMA) for folder in folders]
+    size = len(unigrams.words)
+    backoff = [as_numpy(part["log10_backoff"]) for part in parts]
+    children = [as_numpy(part["first_child"]) for part in parts]
+    write_table(
+        model / UNIGRAMS_FILE,
+        {
+            "log10_prob": unigrams.estimates.log10_prob,
+            "log10_backoff": np.concatenate(backoff) if parts else np.zeros(size, np.float32),
+            "first_child": np.concatenate(children) if parts else np.zeros(size, np.uint64),
+        },
+    )

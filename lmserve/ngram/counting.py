@@ -2,19 +2,24 @@
 
 Stage 1, `tokenize_piece`: lines -> tokens (ids local to the piece) and the piece's words.
 Stage 2, `scatter_piece`: tokens -> one record per token, filed under the shard of its context.
-
-A record is a token with the words before it in its sentence: columns `word` and `context_1` (the
-nearest) to `context_{order-1}`. The sentence's start is `<s>`; there is `NO_WORD` before that.
+Stage 3, `count_shard`: records -> the lists of words after every context, with their counts.
 """
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from numba import njit
 
+from lmserve.ngram.contexts import collect
+from lmserve.ngram.levels import LeftOut, Level, ShardContexts, SharedList, count_counts
+from lmserve.ngram.records import RecordLayout, Records, partition
+from lmserve.ngram.sharding import Prefix, Sharding, survey
+from lmserve.ngram.small_numbers import lengths, open_numbers, save_numbers
+from lmserve.ngram.sorting import sort_records
 from lmserve.ngram.tables import (
     as_numpy,
     binary_column,
@@ -24,18 +29,25 @@ from lmserve.ngram.tables import (
     write_batches,
     write_table,
 )
+from lmserve.ngram.thinning import thin
 from lmserve.ngram.vocabulary import WORDS_SCHEMA, Vocabulary
+from lmserve.text.interner import Interner
 from lmserve.text.sources import Piece, read_blocks, special_token_error
-from lmserve.text.special_tokens import BOS, EOS, SpecialTokens
-from lmserve.text.tokenizer import Interner
-from lmserve.text.word_table import Ids, Offsets
+from lmserve.text.special_tokens import UNK, SpecialTokens
+from lmserve.text.tokenization import Segment, identity, segmented
+from lmserve.text.word_table import OOV, Ids
 
-NO_WORD = np.uint32(0xFFFFFFFF)
 _TOKENS = "token"
+_RECORDS = "record"
+_LEFT_OUT_SCHEMA = {"count": pa.int64(), "words": pa.uint32()}
 
 
 def tokenize_piece(
-    piece: Piece, special_tokens: SpecialTokens, tokens_path: Path, words_path: Path
+    piece: Piece,
+    special_tokens: SpecialTokens,
+    tokens_path: Path,
+    words_path: Path,
+    segment: Segment = identity,
 ) -> int:
     """Cuts a piece of text into words.
 
@@ -44,6 +56,7 @@ def tokenize_piece(
         special_tokens: what to do about `<s>`, `</s>`, `<unk>` in the text.
         tokens_path: Arrow file to write, column `token` uint32, sentences ended by `EOS`.
         words_path: Arrow file to write, `WORDS_SCHEMA`, row = local id.
+        segment: turns its lines into lines of tokens, see `lmserve.text.tokenization`.
 
     Returns:
         Tokens read, sentence ends included.
@@ -54,7 +67,7 @@ def tokenize_piece(
     interner = Interner(special_tokens)
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for block in read_blocks(piece):
+        for block in segmented(read_blocks(piece), segment):
             tokens, refused_at = interner.tokenize(block.data)
             if refused_at >= 0:
                 raise special_token_error(piece, block, refused_at)
@@ -67,13 +80,40 @@ def tokenize_piece(
     return int(counts.sum())
 
 
-def scatter_piece(
+def global_tokens(tokens_path: Path, words_path: Path, vocabulary: Vocabulary) -> Iterator[Ids]:
+    """A piece's tokens as ids of the whole text's vocabulary, batch by batch: uint32 [N].
+
+    Words that the vocabulary leaves out are `<unk>`.
+    """
+    words = open_table(words_path, WORDS_SCHEMA)
+    ids = vocabulary.find_all(*binary_parts(words["word"]))
+    ids[ids == OOV] = UNK
+    reader = open_batches(tokens_path)
+    for b in range(reader.num_record_batches):
+        yield ids[as_numpy(reader.get_batch(b).column(0))]
+
+
+def survey_piece(
     tokens_path: Path,
     words_path: Path,
     vocabulary: Vocabulary,
     *,
     order: int,
-    shard_starts: npt.NDArray[np.int64],
+    prefixes: Sequence[Prefix],
+) -> npt.NDArray[np.int64]:
+    """Counts what the records of given contexts go on with in one piece: int64 [P, V]."""
+    counts = np.zeros((len(prefixes), len(vocabulary)), np.int64)
+    for tokens in global_tokens(tokens_path, words_path, vocabulary):
+        survey(tokens, order, prefixes, counts)
+    return counts
+
+
+def scatter_piece(
+    tokens_path: Path,
+    words_path: Path,
+    vocabulary: Vocabulary,
+    *,
+    sharding: Sharding,
     records_path: Path,
 ) -> int:
     """Turns a piece's tokens into n-gram records, filed by shard.
@@ -82,109 +122,141 @@ def scatter_piece(
         tokens_path: written by `tokenize_piece`.
         words_path: written by `tokenize_piece`.
         vocabulary: of the whole text.
-        order: n, at least 2.
-        shard_starts: int64 [S + 1]; shard s holds contexts that end in a word whose id is in
-            [shard_starts[s], shard_starts[s + 1]).
+        sharding: where records go.
         records_path: Arrow file to write; batch b holds records of shard b modulo S.
 
     Returns:
         Records written.
     """
-    words = open_table(words_path, WORDS_SCHEMA)
-    global_ids = vocabulary.find_all(*binary_parts(words["word"]))
-    shards = len(shard_starts) - 1
-    shard_of_word = np.repeat(np.arange(shards, dtype=np.uint32), np.diff(shard_starts))
-    reader = open_batches(tokens_path)
-    names = ["word", *(f"context_{j}" for j in range(1, order))]
+    layout = RecordLayout(sharding.order, len(vocabulary))
+    routes = sharding.routes(len(vocabulary))
     written = 0
 
     def batches() -> Iterator[pa.RecordBatch]:
         nonlocal written
-        for b in range(reader.num_record_batches):
-            tokens = global_ids[as_numpy(reader.get_batch(b).column(0))]
-            starts, columns = partition_records(tokens, order, shard_of_word, shards)
+        for tokens in global_tokens(tokens_path, words_path, vocabulary):
+            starts, records = partition(tokens, layout, routes, len(sharding))
             written += len(tokens)
-            for s in range(shards):
-                rows = slice(starts[s], starts[s + 1])
-                yield pa.RecordBatch.from_arrays([pa.array(c[rows]) for c in columns], names)
+            flat = records.reshape(-1)
+            for s in range(len(sharding)):
+                rows = slice(starts[s] * layout.columns, starts[s + 1] * layout.columns)
+                yield pa.RecordBatch.from_arrays([pa.array(flat[rows])], [_RECORDS])
 
     write_batches(records_path, batches())
     return written
 
 
-def read_records(paths: list[Path], shard: int, shards: int, order: int) -> list[Ids]:
-    """All records of one shard: `order` columns, uint32 [N] each, in input order."""
-    parts: list[list[Ids]] = [[] for _ in range(order)]
+def read_records(paths: Sequence[Path], shard: int, sharding: Sharding, columns: int) -> Records:
+    """All records of one shard: uint64 [N, columns], in the order of the text."""
+    records = np.empty((sharding.shards[shard].records, columns), np.uint64)
+    flat = records.reshape(-1)
+    filled = 0
     for path in paths:
         reader = open_batches(path)
-        for b in range(shard, reader.num_record_batches, shards):
-            batch = reader.get_batch(b)
-            for column, part in enumerate(parts):
-                part.append(as_numpy(batch.column(column)))
-    return [np.concatenate(part) for part in parts]
+        for b in range(shard, reader.num_record_batches, len(sharding)):
+            batch = as_numpy(reader.get_batch(b).column(0))
+            flat[filled : filled + len(batch)] = batch
+            filled += len(batch)
+    return records
 
 
-@njit(cache=True, nogil=True)
-def partition_records(
-    tokens: Ids, order: int, shard_of_word: Ids, shards: int
-) -> tuple[Offsets, npt.NDArray[np.uint32]]:
-    """Records of complete sentences, grouped by the shard of the word before.
+def count_shard(
+    paths: Sequence[Path],
+    shard: int,
+    sharding: Sharding,
+    vocabulary_size: int,
+    *,
+    adjusted: bool,
+    keep_raw: bool,
+) -> ShardContexts:
+    """Counts one shard: reads its records, sorts them, collects the lists of its contexts."""
+    layout = RecordLayout(sharding.order, vocabulary_size)
+    records = read_records(paths, shard, sharding, layout.columns)
+    sort_records(records, np.empty_like(records))
+    depth = len(sharding.shards[shard].prefix)
+    return collect(records, layout, depth=depth, adjusted=adjusted, keep_raw=keep_raw)
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What a counted shard holds, by the number of words before an n-gram's last: 1 .. n - 1.
+
+    Attributes:
+        rows: n-grams that pruning leaves, int64 [n - 1].
+        counts_of_counts: of all n-grams, those with count 1, 2, 3, 4: int64 [n - 1, 4].
+    """
+
+    rows: list[int]
+    counts_of_counts: list[list[int]]
+
+    @classmethod
+    def read(cls, folder: Path) -> "Counted":
+        """Reads what `save_contexts` wrote."""
+        return cls(**json.loads((folder / "counted.json").read_text()))
+
+
+def save_contexts(contexts: ShardContexts, thresholds: npt.NDArray[np.int64], folder: Path) -> int:
+    """Writes what pruning leaves of a counted shard into an existing folder.
 
     Args:
-        tokens: uint32 [N], each sentence ended by `EOS`.
-        order: n, at least 2.
-        shard_of_word: uint32 [V].
-        shards: S.
+        contexts: of the shard.
+        thresholds: int64 [n], of orders 1 .. n.
+        folder: where to.
 
     Returns:
-        starts, int64 [S + 1], the rows of each shard; columns, uint32 [order, N].
+        n-grams written.
     """
-    starts = np.zeros(shards + 1, np.int64)
-    previous = np.uint32(BOS)
-    for token in tokens:
-        starts[shard_of_word[previous] + 1] += 1
-        previous = np.uint32(BOS) if token == EOS else token
-    for s in range(shards):
-        starts[s + 1] += starts[s]
-    cursors = starts[:-1].copy()
-    columns = np.empty((order, len(tokens)), np.uint32)
-    position = 0
-    for i in range(len(tokens)):
-        previous = tokens[i - 1] if position > 0 else np.uint32(BOS)
-        shard = shard_of_word[previous]
-        row = cursors[shard]
-        cursors[shard] += 1
-        columns[0, row] = tokens[i]
-        for j in range(1, order):
-            if j <= position:
-                columns[j, row] = tokens[i - j]
-            else:
-                columns[j, row] = BOS if j == position + 1 else NO_WORD
-        position = 0 if tokens[i] == EOS else position + 1
-    return starts, columns
+    order = len(thresholds)
+    shortest = order - len(contexts.levels)
+    missing = shortest - 1
+    counts_of_counts = [count_counts(level.counts).tolist() for level in contexts.levels]
+    pruned = bool(thresholds.any())
+    levels = thin(contexts.levels, thresholds, shortest) if pruned else contexts.levels
+    rows = [len(level.words) for level in levels]
+    counted = Counted([0] * missing + rows, [[0] * 4] * missing + counts_of_counts)
+    (folder / "counted.json").write_text(json.dumps(asdict(counted)))
+    for j, level in enumerate(levels):
+        last = j + 1 == len(levels)
+        small = [np.asarray(level.counts, np.uint32), lengths(level.list_ends)]
+        small += [] if last else [lengths(level.child_ends)]
+        small += [] if level.raw_counts is None else [np.asarray(level.raw_counts, np.uint32)]
+        save_numbers(folder / f"level-{j}.arrow", [level.words, level.first_words], small)
+        if level.left_out is not None:
+            left_out = {"count": level.left_out.counts, "words": level.left_out.words}
+            write_table(folder / f"left-out-{j}.arrow", left_out)
+    words, counts, raw = contexts.shared
+    save_numbers(folder / "shared.arrow", [words, counts, *([] if raw is None else [raw])], [])
+    return sum(rows)
 
 
-def plan_shards(
-    word_counts: npt.NDArray[np.int64], *, minimum: int, records_per_shard: int
-) -> npt.NDArray[np.int64]:
-    """Cuts the vocabulary into ranges of ids with about equally many records.
+def open_shared(folder: Path, *, raw: bool) -> SharedList:
+    """`ShardContexts.shared` of what `save_contexts` wrote."""
+    words, counts, *rest = open_numbers(folder / "shared.arrow", 2 + raw, 0)
+    return words, counts, rest[0] if raw else None
 
-    A word precedes as many tokens as it has occurrences, so each shard's size is known exactly
-    before anything moves. One word is never split: the largest shard may exceed the target by
-    the count of its most frequent word.
 
-    Args:
-        word_counts: int64 [V], occurrences of each word; of `<s>`, sentences.
-        minimum: shards to make at least, where there are words enough.
-        records_per_shard: target.
-
-    Returns:
-        shard_starts, int64 [S + 1], from 0 to V.
-    """
-    records = word_counts.copy()
-    records[EOS] = 0
-    total = int(records.sum())
-    shards = min(max(minimum, -(-total // records_per_shard), 1), len(records))
-    targets = total * np.arange(1, shards) / shards
-    cuts = np.searchsorted(np.cumsum(records), targets) + 1
-    return np.unique(np.concatenate(([0], cuts, [len(records)]))).astype(np.int64)
+def open_levels(folder: Path, levels: int, *, pruned: bool, raw: bool = False) -> list[Level]:
+    """The levels that `save_contexts` wrote: thinned if `pruned`, with raw counts if `raw`."""
+    opened = []
+    for j in range(levels):
+        last = j + 1 == levels
+        words, first_words, counts, list_lengths, *rest = open_numbers(
+            folder / f"level-{j}.arrow", 2, 2 + (not last) + raw
+        )
+        children = np.zeros(len(first_words), np.uint32) if last else rest[0]
+        left_out = None
+        if pruned:
+            table = open_table(folder / f"left-out-{j}.arrow", _LEFT_OUT_SCHEMA)
+            left_out = LeftOut(as_numpy(table["count"]), as_numpy(table["words"]))
+        opened.append(
+            Level(
+                words=words,
+                counts=counts,
+                raw_counts=rest[-1] if raw else None,
+                list_ends=np.cumsum(list_lengths, dtype=np.uint32),
+                child_ends=np.cumsum(children, dtype=np.uint32),
+                first_words=first_words,
+                left_out=left_out,
+            )
+        )
+    return opened

@@ -11,26 +11,35 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lmserve.errors import CorruptModelError, ModelError
 from lmserve.ngram.discounting import Discounts
-from lmserve.ngram.smoothing import Smoothing
-from lmserve.ngram.tables import Schema, as_numpy, binary_parts, open_table
+from lmserve.ngram.layout import Layout, LevelLayout
+from lmserve.ngram.smoothing_methods import Smoothing
+from lmserve.ngram.tables import Schema, binary_parts, open_table, read_numbers
 from lmserve.ngram.vocabulary import SLOTS_FILE, SLOTS_SCHEMA, WORDS_FILE, WORDS_SCHEMA
 from lmserve.text.special_tokens import SpecialTokens
+from lmserve.text.tokenization import Tokenization
 
 MANIFEST_FILE = "manifest.json"
-CONTEXTS_FILE = "contexts.arrow"
+UNIGRAMS_FILE = "unigrams.arrow"
 NGRAMS_FILE = "ngrams.arrow"
-SCHEMA_VERSION = 1
+BLOCKS_FILE = "blocks.arrow"
+WIDE_FILE = "wide-blocks.arrow"
+CODEBOOKS_FILE = "codebooks.arrow"
+SCHEMA_VERSION = 2
 
-CONTEXTS_SCHEMA = {
-    "word": pa.uint32(),
-    "first_child": pa.int64(),
-    "first_ngram": pa.int64(),
-    "log10_backoff": pa.float64(),
+UNIGRAMS_SCHEMA = {
+    "log10_prob": pa.float32(),
+    "log10_backoff": pa.float32(),
+    "first_child": pa.uint64(),
 }
-NGRAMS_SCHEMA = {"word": pa.uint32(), "log10_prob": pa.float64()}
+NGRAMS_SCHEMA = {"bits": pa.uint64()}
+BLOCKS_SCHEMA = {"first_child": pa.uint64()}
+CODEBOOKS_SCHEMA = {"log10": pa.float32()}
 SCHEMAS: Mapping[str, Schema] = {
-    CONTEXTS_FILE: CONTEXTS_SCHEMA,
+    UNIGRAMS_FILE: UNIGRAMS_SCHEMA,
     NGRAMS_FILE: NGRAMS_SCHEMA,
+    BLOCKS_FILE: BLOCKS_SCHEMA,
+    WIDE_FILE: BLOCKS_SCHEMA,
+    CODEBOOKS_FILE: CODEBOOKS_SCHEMA,
     SLOTS_FILE: SLOTS_SCHEMA,
     WORDS_FILE: WORDS_SCHEMA,
 }
@@ -52,11 +61,18 @@ class Manifest(BaseModel):
     """Everything about a model but its tables.
 
     Attributes:
+        tokenization: how text becomes tokens; it carries the checksum of the tokenizer's file.
         sentences: lines of the text that was counted.
         words: words in it, without sentence ends.
         ngrams: numbers of n-grams of order 1, 2, ...; order 1 has a row per vocabulary word.
-        contexts: numbers of contexts of 0, 1, ... words.
-        counts_of_counts: per order, the n-grams with adjusted count 1, 2, 3, 4.
+        levels: rows and widths of levels 2 .. n.
+        discounts: of orders 1 .. n; empty for an imported model.
+        counts_of_counts: per order, the n-grams with adjusted count 1, 2, 3, 4; empty for an
+            imported model.
+        quantized_bits: width of a probability's code; None for exact ones.
+        pruning: per order, the count up to which n-grams were left out; empty where none was.
+        entropy_pruning: thresholds by which n-grams were left out, one after the other; empty where
+            none were.
         digest: SHA-256 of all that determines a score; what was counted by other workers, in
             another number of shards or after a crash has the same digest.
     """
@@ -66,16 +82,25 @@ class Manifest(BaseModel):
     format: Literal["lmserve-ngram"] = "lmserve-ngram"
     schema_version: int = SCHEMA_VERSION
     order: Annotated[int, Field(ge=1)]
-    smoothing: Smoothing
+    smoothing: Smoothing | Literal["imported"]
     special_tokens: SpecialTokens
-    sentences: Count
-    words: Count
+    tokenization: Tokenization = Tokenization()
+    sentences: Count = 0
+    words: Count = 0
     ngrams: list[Count]
-    contexts: list[Count]
-    discounts: list[Discounts]
-    counts_of_counts: list[list[Count]]
-    files: dict[str, FileFacts]
+    levels: list[LevelLayout]
+    discounts: list[Discounts] = []
+    counts_of_counts: list[list[Count]] = []
+    quantized_bits: Annotated[int, Field(ge=2, le=16)] | None = None
+    pruning: list[Count] = []
+    entropy_pruning: list[Annotated[float, Field(gt=0)]] = []
+    files: dict[str, FileFacts] = {}
     digest: str = ""
+
+    @property
+    def layout(self) -> Layout:
+        """Where the levels lie."""
+        return Layout(tuple(self.levels))
 
     def compute_digest(self) -> str:
         """The digest that this manifest should carry.
@@ -83,6 +108,12 @@ class Manifest(BaseModel):
         File sizes are left out: they depend on Arrow's version, the values in them do not.
         """
         facts = self.model_dump(mode="json", exclude={"digest": True, "files": True})
+        # Models from before there were these keep their digests.
+        if not self.entropy_pruning:
+            del facts["entropy_pruning"]
+        for level in facts["levels"]:
+            if not level["unary_words"]:
+                del level["unary_words"]
         facts["columns"] = {name: self.files[name].sha256 for name in self.files}
         canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
@@ -154,8 +185,22 @@ def file_facts(path: Path) -> FileFacts:
     columns = open_table(path, SCHEMAS[path.name])
     return FileFacts(
         size_bytes=path.stat().st_size,
-        sha256={name: _column_sha256(column) for name, column in columns.items()},
+        sha256={name: _column_sha256(path, name, column) for name, column in columns.items()},
     )
+
+
+def seal(folder: Path, manifest: Manifest) -> Manifest:
+    """Adds the files' facts and the digest of finished tables, and writes the manifest.
+
+    Args:
+        folder: all tables of a model.
+        manifest: everything else about it.
+    """
+    files = {name: file_facts(folder / name) for name in sorted(SCHEMAS)}
+    sealed = manifest.model_copy(update={"files": files})
+    sealed = sealed.model_copy(update={"digest": sealed.compute_digest()})
+    sealed.write(folder)
+    return sealed
 
 
 def verify(folder: Path, manifest: Manifest) -> None:
@@ -174,12 +219,13 @@ def verify(folder: Path, manifest: Manifest) -> None:
                 )
 
 
-def _column_sha256(column: pa.Array) -> str:
+def _column_sha256(path: Path, name: str, column: pa.Array) -> str:
     digest = hashlib.sha256()
     if pa.types.is_large_binary(column.type):
         offsets, data = binary_parts(column)
         digest.update(offsets.data)
         digest.update(data[: offsets[-1]].data)
     else:
-        digest.update(as_numpy(column).data)
+        for piece in read_numbers(path, name):
+            digest.update(piece)
     return digest.hexdigest()

@@ -2,37 +2,46 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from lmserve.errors import CorruptModelError, OptionError
-from lmserve.ngram.manifest import (
-    CONTEXTS_FILE,
-    CONTEXTS_SCHEMA,
-    NGRAMS_FILE,
-    NGRAMS_SCHEMA,
-    Manifest,
-    verify,
-)
-from lmserve.ngram.query import score_lines, sum_lines, walk
-from lmserve.ngram.smoothing import Floats
-from lmserve.ngram.tables import as_numpy, open_table
+from lmserve.ngram.foretelling import best, score_all
+from lmserve.ngram.manifest import Manifest, verify
+from lmserve.ngram.packed import Int64s, open_tables
+from lmserve.ngram.query import WINDOW, score_lines
+from lmserve.ngram.sampling import sample_words
+from lmserve.ngram.states import State
+from lmserve.ngram.stepping import step, trim
+from lmserve.ngram.summing import sum_lines
+from lmserve.ngram.tables import text_parts
+from lmserve.ngram.texts import as_bytes, as_text, check_texts, concatenate, join_lines
 from lmserve.ngram.vocabulary import Vocabulary
+from lmserve.ngram.window import Floats
 from lmserve.scorer import NextWord, Text, TextScores, WordScore, perplexity
-from lmserve.text.special_tokens import BOS, SPECIAL_WORDS, UNK, SpecialTokens
-from lmserve.text.word_table import OOV, Ids, Offsets
+from lmserve.text.batching import line_offsets
+from lmserve.text.special_tokens import BOS, EOS, SPECIAL_WORDS, UNK, SpecialTokens
+from lmserve.text.tokenization import identity
+from lmserve.text.word_table import OOV, Bytes, Ids, Offsets
+
+# Text that is scored in one go; its ids and scores fit into a processor's second cache.
+_PART_BYTES = 1 << 17
+_NO_ROWS = np.empty(0, np.int64)
 
 
 class NgramModel:
     """An n-gram model opened for queries; satisfies `lmserve.scorer.Scorer`.
 
     The tables are mapped, not read: opening costs the same for any size, and the processes of one
-    machine share them. Words are split at spaces, tabs and carriage returns; a line feed inside a
-    text counts as a space. The marks `<s>`, `</s>` and `<unk>` in a text are unknown words, or
-    what `--special-tokens` said when the model was built.
+    machine share them. Text becomes tokens as when the model was built, at spaces, tabs and
+    carriage returns or by its tokenizer; a line feed inside a text counts as a space. The marks
+    `<s>`, `</s>` and `<unk>` in a text are unknown words, or what `--special-tokens` said when the
+    model was built.
     """
 
     def __init__(
@@ -41,16 +50,14 @@ class NgramModel:
         self.folder = folder
         self.manifest = manifest
         self.special_tokens = special_tokens or manifest.special_tokens
+        self.segment = manifest.tokenization.open(folder)
         self.vocabulary = Vocabulary.open(folder)
-        contexts = open_table(folder / CONTEXTS_FILE, CONTEXTS_SCHEMA)
-        ngrams = open_table(folder / NGRAMS_FILE, NGRAMS_SCHEMA)
-        self.context_word: Ids = as_numpy(contexts["word"])
-        self.first_child = as_numpy(contexts["first_child"])
-        self.first_ngram = as_numpy(contexts["first_ngram"])
-        self.log10_backoff: Floats = as_numpy(contexts["log10_backoff"])
-        self.ngram_word: Ids = as_numpy(ngrams["word"])
-        self.log10_prob: Floats = as_numpy(ngrams["log10_prob"])
-        self._check_sizes()
+        self.tables = open_tables(folder, manifest)
+        if manifest.ngrams[0] != len(self.vocabulary):
+            raise CorruptModelError(
+                f"{folder}: {len(self.vocabulary):,} words, but {manifest.ngrams[0]:,} unigrams",
+                "Build the model again, or copy it again.",
+            )
 
     @classmethod
     def load(
@@ -92,7 +99,7 @@ class NgramModel:
         return self.manifest.order
 
     def __contains__(self, word: Text) -> bool:
-        return self.vocabulary.find(_as_bytes(word)) is not None
+        return self.vocabulary.find(as_bytes(word)) is not None
 
     def score(self, text: Text, *, bos: bool = True, eos: bool = True) -> float:
         """log10 P(text); `bos`, `eos` as in `score_texts`. Like `kenlm.Model.score`."""
@@ -111,7 +118,29 @@ class NgramModel:
         self, texts: Sequence[Text], *, bos: bool = True, eos: bool = True
     ) -> TextScores:
         """Scores a batch of texts; see `lmserve.scorer.Scorer`."""
-        return self.score_buffer(_join_lines(texts), bos=bos, eos=eos)
+        if self.segment is not identity:
+            return self.score_buffer(join_lines(texts), bos=bos, eos=eos)
+        return self._score(*text_parts(concatenate(texts)), bos=bos, eos=eos)
+
+    def score_array(
+        self, texts: pa.Array | pa.ChunkedArray, *, bos: bool = True, eos: bool = True
+    ) -> TextScores:
+        """Scores an Arrow column: the fastest way in, no Python object for any text.
+
+        Args:
+            texts: of type string, large_string, binary or large_binary, without nulls.
+            bos: and `eos`, as in `score_texts`.
+
+        Raises:
+            OptionError: the column has another type, or nulls.
+        """
+        check_texts(texts)
+        chunks = texts.chunks if isinstance(texts, pa.ChunkedArray) else [texts]
+        if self.segment is not identity:
+            documents = [text for chunk in chunks for text in chunk.to_pylist()]
+            return self.score_texts(documents, bos=bos, eos=eos)
+        parts = [self._score(*text_parts(chunk), bos=bos, eos=eos) for chunk in chunks]
+        return TextScores.concatenate(parts)
 
     def score_buffer(
         self,
@@ -120,15 +149,33 @@ class NgramModel:
         bos: bool = True,
         eos: bool = True,
     ) -> TextScores:
-        """Scores every line of some bytes: the fastest way in, no Python object per line."""
-        ids, lines = self.encode(data, eos=eos)
-        scores, _ = self.score_ids(ids, lines, bos=bos)
-        total, known, oov = sum_lines(ids, lines, scores)
-        return TextScores(log10_prob=total, known_log10_prob=known, tokens=np.diff(lines), oov=oov)
+        """Scores every line of some bytes."""
+        text = np.frombuffer(self.segment(data), np.uint8)
+        return self._score(text, line_offsets(text), bos=bos, eos=eos)
+
+    def _score(self, text: Bytes, offsets: Offsets, *, bos: bool, eos: bool) -> TextScores:
+        """Scores text[offsets[t]:offsets[t + 1]] for every t, a part at a time.
+
+        What comes between the steps of a part then stays in the cache.
+        """
+        parts, begin = [], 0
+        while begin < len(offsets) - 1:
+            end = int(np.searchsorted(offsets, offsets[begin] + _PART_BYTES))
+            part = offsets[begin : max(end, begin + 1) + 1]
+            ids, starts = self.vocabulary.encode_texts(text, part, self.special_tokens, eos=eos)
+            scores, _ = self.score_ids(ids, starts, bos=bos)
+            total, known, oov = sum_lines(ids, starts, scores)
+            parts.append(
+                TextScores(
+                    log10_prob=total, known_log10_prob=known, tokens=np.diff(starts), oov=oov
+                )
+            )
+            begin += len(part) - 1
+        return TextScores.concatenate(parts)
 
     def score_words(self, text: Text, *, bos: bool = True, eos: bool = True) -> list[WordScore]:
         """Scores one text word by word; see `lmserve.scorer.Scorer`."""
-        data = _join_lines([text])
+        data = self.segment(join_lines([text]))
         ids, lines = self.encode(data, eos=eos)
         scores, lengths = self.score_ids(ids, lines, bos=bos)
         words = self._written_words(data, len(ids) - eos)
@@ -140,7 +187,7 @@ class NgramModel:
         ]
 
     def encode(self, data: bytes, *, eos: bool) -> tuple[Ids, Offsets]:
-        """Word ids of every line, uint32 [N], and where each line's begin, int64 [L + 1]."""
+        """Ids of every line of tokens, uint32 [N], and where each line's begin, int64 [L + 1]."""
         text = np.frombuffer(data, np.uint8)
         ids, lines, _ = self.vocabulary.encode(text, self.special_tokens, eos=eos, querying=True)
         return ids, lines
@@ -149,47 +196,49 @@ class NgramModel:
         self, ids: Ids, lines: Offsets, *, bos: bool
     ) -> tuple[Floats, npt.NDArray[np.uint8]]:
         """log10 probability, float64 [N], and n-gram length, uint8 [N], of encoded words."""
-        scores, lengths = score_lines(
-            ids,
-            lines,
-            bos,
-            self.order,
-            self.context_word,
-            self.first_child,
-            self.first_ngram,
-            self.log10_backoff,
-            self.ngram_word,
-            self.log10_prob,
-        )
+        scores, lengths = score_lines(ids, lines, bos, self.tables, min(WINDOW, len(ids) + 1))
         return scores, lengths
 
-    def context_ids(self, context: Text, *, bos: bool = True) -> Ids:
-        """The last words of a context that can matter, the nearest first: uint32 [<= n - 1]."""
-        ids, _ = self.encode(_join_lines([context]), eos=False)
-        ids = np.where(ids == OOV, UNK, ids).astype(np.uint32)
-        history = np.concatenate(([BOS], ids) if bos else (ids,))[::-1][: self.order - 1]
-        return np.ascontiguousarray(history, np.uint32)
+    def begin_state(self) -> State:
+        """The state at the start of a sentence."""
+        return self._state(np.array([BOS], np.int64)[: self.order - 1])
+
+    def null_state(self) -> State:
+        """The state after nothing at all."""
+        return State()
+
+    def score_word(self, state: State, word: Text) -> tuple[WordScore, State]:
+        """Scores one word after what `state` remembers.
+
+        Args:
+            state: from `begin_state`, `null_state`, or the call before.
+            word: one word; `</s>` is the end of the sentence, `<s>` an unknown word.
+
+        Returns:
+            The word's score, to the bit that of `score_words`; the state after it.
+        """
+        written = as_bytes(word)
+        found = EOS if written == SPECIAL_WORDS[EOS] else self._find(written)
+        score, length, rows = step(self.tables, state.as_array(), UNK if found is None else found)
+        text = as_text(written)
+        return WordScore(score, length, found is None, text), State(tuple(rows.tolist()))
+
+    def state_after(self, context: Text, *, bos: bool = True) -> State:
+        """The state after some words."""
+        ids, _ = self.encode(self.segment(join_lines([context])), eos=False)
+        history = np.concatenate(([BOS], ids) if bos else (ids,))
+        rows = _NO_ROWS
+        for word in history[max(0, len(history) - self.order + 1) :].tolist():
+            *_, rows = step(self.tables, rows, UNK if word == OOV else word)
+        return self._state(rows)
+
+    def log10_distribution(self, state: State) -> Floats:
+        """log10 P(w | state) of every vocabulary word, float64 [V]."""
+        return score_all(self.tables, state.as_array())
 
     def distribution(self, context: Text, *, bos: bool = True) -> Floats:
-        """P(w | context) of every vocabulary word, float64 [V]; sums to 1, with 0 for `<s>`.
-
-        Raises:
-            CorruptModelError: an n-gram ends in a word that the vocabulary does not have.
-        """
-        path = np.empty(self.order + 1, np.int64)
-        depth = walk(self.context_ids(context, bos=bos), self.context_word, self.first_child, path)
-        probability: Floats = 10.0 ** self.log10_prob[: len(self.vocabulary)]
-        for row in path[1 : depth + 1]:
-            grams = slice(max(self.first_ngram[row], 0), self.first_ngram[row + 1])
-            probability *= 10.0 ** self.log10_backoff[row]
-            words = self.ngram_word[grams]
-            if len(words) and words.max() >= len(probability):
-                raise CorruptModelError(
-                    f"{self.folder}: an n-gram ends in word {words.max()} of {len(probability)}",
-                    "Build the model again, or copy it again.",
-                )
-            probability[words] = 10.0 ** self.log10_prob[grams]
-        return probability
+        """P(w | context) of every vocabulary word, float64 [V]; sums to 1, with 0 for `<s>`."""
+        return 10.0 ** self.log10_distribution(self.state_after(context, bos=bos))
 
     def next_words(self, context: Text, *, top: int = 10, bos: bool = True) -> list[NextWord]:
         """The most probable next words; see `lmserve.scorer.Scorer`.
@@ -201,53 +250,56 @@ class NgramModel:
         """
         if top < 1:
             raise OptionError(f"top is {top}", "Ask for 1 next word or more.")
-        probability = self.distribution(context, bos=bos)
-        probability[[UNK, BOS]] = -1.0
-        best = np.argsort(-probability, kind="stable")[: min(top, len(probability) - 2)]
-        with np.errstate(divide="ignore"):
-            log10_prob = np.log10(probability[best])
+        scores = self.log10_distribution(self.state_after(context, bos=bos))
+        # The words that cannot be proposed have the first two ids.
         return [
-            NextWord(_as_text(self.vocabulary[word]), float(score))
-            for word, score in zip(best, log10_prob, strict=True)
+            NextWord(as_text(self.vocabulary[word]), float(scores[word]))
+            for word in best(scores[BOS + 1 :], top) + BOS + 1
         ]
+
+    def sample(
+        self,
+        n: int = 1,
+        *,
+        seed: int = 0,
+        max_words: int = 100,
+        context: Text = "",
+        bos: bool = True,
+    ) -> list[str]:
+        """Draws sentences by their probabilities; the same ones on every machine.
+
+        Args:
+            n: how many; the first ones do not depend on it.
+            seed: any integer; another one, other sentences.
+            max_words: a sentence that has not ended by then is cut off.
+            context: words that every sentence goes on from; they are not repeated.
+            bos: the context begins a sentence.
+
+        Raises:
+            OptionError: `n` or `max_words` is negative.
+        """
+        if n < 0 or max_words < 0:
+            raise OptionError(f"{n} sentences of {max_words} words are asked for", "Ask for more.")
+        rows = self.state_after(context, bos=bos).as_array()
+        sentences = []
+        for i in range(n):
+            # Far apart in the one long sequence of all numbers.
+            state = np.array([(seed * 0x9E3779B97F4A7C15 + (i << 40)) % 2**64], np.uint64)
+            words = sample_words(self.tables, rows, state, max_words)
+            sentences.append(" ".join(as_text(self.vocabulary[word]) for word in words))
+        return sentences
+
+    def _state(self, rows: Int64s) -> State:
+        return State(tuple(trim(self.tables, rows).tolist()))
+
+    def _find(self, word: bytes) -> int | None:
+        ids, _ = self.encode(word, eos=False)
+        return int(ids[0]) if len(ids) == 1 and ids[0] != OOV else None
 
     def _written_words(self, data: bytes, count: int) -> list[str]:
         """The words of one line as they were written, those that `space` drops left out."""
-        words = data.replace(b"\t", b" ").replace(b"\r", b" ").replace(b"\n", b" ").split(b" ")
+        words = re.split(rb"[ \t\r\n]+", data)
         dropped = SPECIAL_WORDS if self.special_tokens is SpecialTokens.SPACE else ()
-        written = [_as_text(word) for word in words if word and word not in dropped]
+        written = [as_text(word) for word in words if word and word not in dropped]
         assert len(written) == count, "splitting in Python and in the kernel must agree"
         return written
-
-    def _check_sizes(self) -> None:
-        manifest, contexts, ngrams = self.manifest, len(self.context_word), len(self.ngram_word)
-        whole = (
-            manifest.ngrams[:1] == [len(self.vocabulary)]
-            and sum(manifest.ngrams) == ngrams
-            and sum(manifest.contexts) + 1 == contexts
-            and len(manifest.ngrams) == len(manifest.contexts) == manifest.order
-        )
-        if not whole:
-            raise CorruptModelError(
-                f"{self.folder}: {len(self.vocabulary):,} words, {ngrams:,} n-grams and "
-                f"{contexts - 1:,} contexts, but the manifest says {manifest.ngrams} and "
-                f"{manifest.contexts}",
-                "Build the model again, or copy it again.",
-            )
-
-
-def _as_bytes(text: Text) -> bytes:
-    # A lone surrogate cannot be UTF-8; it becomes bytes that no vocabulary holds, not an error.
-    return text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
-
-
-def _as_text(word: bytes) -> str:
-    return word.decode("utf-8", "replace")
-
-
-def _join_lines(texts: Iterable[Text]) -> bytes:
-    lines = [_as_bytes(text) for text in texts]
-    joined = b"\n".join(lines)
-    if joined.count(b"\n") >= max(len(lines), 1):
-        joined = b"\n".join(line.replace(b"\n", b" ") for line in lines)
-    return joined + b"\n" if lines else b""

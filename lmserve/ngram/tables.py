@@ -1,7 +1,7 @@
 """Arrow IPC files: written whole or not at all, read by mapping them into memory."""
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 from lmserve.errors import CorruptModelError
 
 Array = npt.NDArray[Any]
+_READ_BYTES = 1 << 20
 # Names and types of a table's columns.
 Schema = Mapping[str, pa.DataType]
 
@@ -87,6 +88,28 @@ def open_table(path: Path, schema: Schema) -> dict[str, pa.Array]:
     return {name: batch.column(i) for i, name in enumerate(schema)}
 
 
+def read_numbers(path: Path, name: str) -> Iterator[bytes]:
+    """Yields the bytes of a number column piece by piece.
+
+    They are read, not mapped: what is mapped counts as memory of the process as soon as it is seen.
+    """
+    with pa.memory_map(str(path), "r") as mapped:
+        start = mapped.read_buffer(1).address
+        column = pa.ipc.open_file(mapped).get_batch(0).column(name)
+        begin = column.buffers()[1].address - start
+        left = len(column) * column.type.bit_width // 8
+    if left == 0:
+        return
+    with path.open("rb", buffering=0) as file:
+        file.seek(begin)
+        while left > 0:
+            data = file.read(min(left, _READ_BYTES))
+            if not data:
+                raise CorruptModelError(f"{path} was cut short", "Copy it again.")
+            left -= len(data)
+            yield data
+
+
 def as_numpy(column: pa.Array) -> Array:
     """A number column as a read-only array over the same memory."""
     return np.asarray(column.to_numpy(zero_copy_only=True))
@@ -97,6 +120,17 @@ def binary_parts(column: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[n
     _, offsets, data = column.buffers()
     starts = np.frombuffer(offsets, np.int64)[column.offset : column.offset + len(column) + 1]
     return starts, np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
+
+
+def text_parts(column: pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Bytes and offsets, int64 [N + 1], of a column of strings or binary values, not copied."""
+    large = pa.types.is_large_string(column.type) or pa.types.is_large_binary(column.type)
+    _, offsets, data = column.buffers()
+    if len(column) == 0:
+        return np.empty(0, np.uint8), np.zeros(1, np.int64)
+    every = np.frombuffer(offsets, np.int64 if large else np.int32)
+    starts = every[column.offset : column.offset + len(column) + 1].astype(np.int64)
+    return np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8), starts
 
 
 def binary_column(offsets: npt.NDArray[np.int64], data: npt.NDArray[np.uint8]) -> pa.Array:

@@ -1,4 +1,4 @@
-"""The vocabulary: words by falling frequency, and the way back from a word to its id."""
+"""The vocabulary: words in the order of their hashes, and the way from a word to its id."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -6,14 +6,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from numba import njit
 
 from lmserve.errors import CorruptModelError
+from lmserve.ngram.limiting import ALL_WORDS, VocabularyLimit
 from lmserve.ngram.tables import as_numpy, binary_column, binary_parts, open_table, write_table
+from lmserve.text.batching import encode_texts
 from lmserve.text.special_tokens import BOS, EOS, FIRST_WORD, SPECIAL_WORDS, UNK, SpecialTokens
 from lmserve.text.tokenizer import encode
-from lmserve.text.word_table import OOV, Bytes, Ids, Offsets, build_slots, find_word
+from lmserve.text.word_table import OOV, Bytes, Ids, Offsets, build_slots, find_word, hash_word
 
 WORDS_FILE = "vocabulary.arrow"
 SLOTS_FILE = "vocabulary-slots.arrow"
@@ -24,8 +25,9 @@ SLOTS_SCHEMA = {"id": pa.uint32()}
 class Vocabulary:
     """V distinct words with their counts, mapped from disk.
 
-    Ids 0, 1, 2 are `<unk>`, `<s>`, `</s>`; from 3 on the most frequent word comes first, equally
-    frequent words in byte order. The order depends on the text alone, not on who counted it.
+    Ids 0, 1, 2 are `<unk>`, `<s>`, `</s>`; from 3 on words are in the order of their 64-bit
+    hashes, those of equal hash in byte order. How frequent a word is says nothing of its id, so
+    that any sorted list of ids is evenly spread, and a search in it finds its place at once.
     """
 
     def __init__(self, words: pa.Array, counts: npt.NDArray[np.int64], slots: Ids) -> None:
@@ -97,36 +99,100 @@ class Vocabulary:
         ids, lines, refused_at = encode(text, eos, policy, self.offsets, self.bytes, self.slots)
         return ids, lines, refused_at
 
+    def encode_texts(
+        self, text: Bytes, offsets: Offsets, special_tokens: SpecialTokens, *, eos: bool
+    ) -> tuple[Ids, Offsets]:
+        """Word ids of texts to be scored; see `lmserve.text.batching.encode_texts`."""
+        if special_tokens is SpecialTokens.KEEP_UNK and self.counts[UNK] == 0:
+            # There was no <unk> in the counted text: it is as unknown as any other word.
+            special_tokens = SpecialTokens.ERROR
+        policy = special_tokens.policy(querying=True)
+        ids, starts = encode_texts(text, offsets, eos, policy, self.offsets, self.bytes, self.slots)
+        return ids, starts
 
-def write_vocabulary(pieces: Iterable[pa.Table], folder: Path) -> None:
-    """Merges the words counted in the pieces of a text, and ranks them.
+
+def write_vocabulary(
+    pieces: Iterable[pa.Table], folder: Path, limit: VocabularyLimit = ALL_WORDS
+) -> None:
+    """Merges the words counted in the pieces of a text, and orders them.
 
     Args:
         pieces: tables of `WORDS_SCHEMA`, each beginning with the special words.
         folder: where `WORDS_FILE` and `SLOTS_FILE` are written.
+        limit: which words stay; all others are counted as `<unk>`.
+
+    Raises:
+        InputError: the limit's file cannot be read.
     """
     tables = list(pieces)
-    special_counts = sum(as_numpy(table["count"].combine_chunks())[:FIRST_WORD] for table in tables)
+    special = [as_numpy(table["count"].combine_chunks())[:FIRST_WORD] for table in tables]
+    special_counts = np.sum(special, axis=0)
     merged = (
         pa.concat_tables(table.slice(FIRST_WORD) for table in tables)
         .group_by("word")
         .aggregate([("count", "sum")])
     )
-    order = pc.sort_indices(merged, sort_keys=[("count_sum", "descending"), ("word", "ascending")])
-    ranked = merged.take(order)
+    if limit != ALL_WORDS:
+        counts = merged["count_sum"].to_numpy()
+        keep = limit.keep(merged["word"].combine_chunks(), counts)
+        special_counts[UNK] += counts[~keep].sum()
+        merged = merged.filter(pa.array(keep))
+    ordered = merged.take(hash_order(merged["word"].combine_chunks()))
     words = pa.concat_arrays(
         [
             pa.array(SPECIAL_WORDS, pa.large_binary()),
-            pa.concat_arrays(ranked["word"].chunks or [pa.array([], pa.large_binary())]),
+            pa.concat_arrays(ordered["word"].chunks or [pa.array([], pa.large_binary())]),
         ]
     )
-    counts = np.concatenate([special_counts, ranked["count_sum"].to_numpy()]).astype(np.int64)
+    counts = np.concatenate([special_counts, ordered["count_sum"].to_numpy()]).astype(np.int64)
     # Sentences begin as often as they end; the text itself holds no <s>.
     counts[BOS] = counts[EOS]
+    save_vocabulary(words, counts, folder)
+
+
+def save_vocabulary(words: pa.Array, counts: npt.NDArray[np.int64], folder: Path) -> None:
+    """Writes the tables of a vocabulary.
+
+    Args:
+        words: `large_binary` [V], the special words, then the others in `hash_order`.
+        counts: int64 [V].
+        folder: where `WORDS_FILE` and `SLOTS_FILE` are written.
+    """
     offsets, data = binary_parts(words)
     slots = build_slots(offsets, data, 1 << (2 * len(words) - 1).bit_length())
     write_table(folder / SLOTS_FILE, {"id": slots})
     write_table(folder / WORDS_FILE, {"word": binary_column(offsets, data), "count": counts})
+
+
+def hash_order(words: pa.Array) -> npt.NDArray[np.int64]:
+    """The order by (hash, bytes) of distinct words: int64 [N], indices into `words`.
+
+    Args:
+        words: `large_binary` [N].
+    """
+    offsets, data = binary_parts(words)
+    hashes = hash_words(offsets, data)
+    order = np.argsort(hashes)
+    ordered = hashes[order]
+    ties = np.flatnonzero(ordered[1:] == ordered[:-1])
+    if len(ties) == 0:
+        return order
+    # Nobody meets this by chance; who makes such words gets the same ids on every machine.
+    same = np.union1d(ties, ties + 1)
+    resolved = sorted(
+        order[same].tolist(), key=lambda word: (int(hashes[word]), words[word].as_py())
+    )
+    order[same] = resolved
+    return order
+
+
+@njit(cache=True, nogil=True)
+def hash_words(offsets: Offsets, data: Bytes) -> npt.NDArray[np.uint64]:
+    """The hash of every word, uint64 [N]; `offsets` int64 [N + 1] into `data`, uint8."""
+    hashes = np.empty(len(offsets) - 1, np.uint64)
+    for i in range(len(hashes)):
+        hashes[i] = hash_word(data, offsets[i], offsets[i + 1])
+    return hashes
 
 
 @njit(cache=True, nogil=True)

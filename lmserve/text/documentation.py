@@ -154,7 +154,9 @@ _STRING_OR_COMMENT = re.compile(
     r"|'[^'\\\n]*(?:\\.[^'\\\n]*)*'",
     re.DOTALL,
 )
-_HAS_SENTENCE = re.compile(r"[A-Z].{14,}[.!?](?:\s|$)", re.DOTALL)
+_CAPITAL = re.compile("[A-Z]")
+_SENTENCE_END = re.compile(r"[.!?](?:\s|$)")
+_SHORTEST_SENTENCE = 16
 
 
 def documentation_texts(source: str) -> list[str]:
@@ -186,7 +188,18 @@ def documentation_texts(source: str) -> list[str]:
         else:
             texts.append(match[kind].replace("\\\n", ""))
     texts.append("\n".join(block))
-    return [text for text in texts if _HAS_SENTENCE.search(text)]
+    return [text for text in texts if _may_hold_sentence(text)]
+
+
+def _may_hold_sentence(text: str) -> bool:
+    """Whether a sentence's end comes far enough after a capital letter.
+
+    In two searches, for one of both has to try every capital: packages carry megabytes of them.
+    """
+    begin = _CAPITAL.search(text)
+    return begin is not None and bool(
+        _SENTENCE_END.search(text, begin.start() + _SHORTEST_SENTENCE - 1)
+    )
 
 
 def split_held_out(

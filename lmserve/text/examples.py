@@ -11,7 +11,7 @@ from lmserve.text.sources import BLOCK_BYTES, read_blocks, split
 _FEWEST_WORDS, _MOST_WORDS = 8, 12
 
 
-def distinct_lines(files: Iterable[Path]) -> list[str]:
+def distinct_lines(files: Iterable[str | Path]) -> list[str]:
     """The lines of a text that are not empty, each once, where it is met first.
 
     Bytes that are no UTF-8 become `�`.

@@ -1,229 +1,214 @@
-"""Input files, cut at line ends into pieces that can be read independently of each other.
+"""Input files, cut into pieces that can be read independently of each other.
 
-A plain file is cut into byte ranges; a piece owns the lines that *start* inside its range, so that
-any reader finds its lines without asking another. A compressed file is one piece, and so is what
-can be read only once, from its beginning to its end: standard input, a FIFO, a device.
+A file of lines is cut into byte ranges; a piece owns the lines that *start* inside its range, so
+that any reader finds its lines without asking another. A Parquet file is cut into row groups. A
+compressed file is one piece, and so is what can be read only once, from its beginning to its end:
+standard input, a FIFO, a device.
+
+This is the only module of the input that the rest of lmserve needs.
 """
 
-import bz2
-import glob
-import gzip
 import lzma
 import os
 import select
-import sys
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import contextmanager
 from typing import BinaryIO, cast
 
 import pyarrow as pa
 
-from lmserve.errors import InputError, RefusedTextError
+from lmserve.errors import InputError, LmserveError, RefusedTextError
+from lmserve.text.documents import (
+    RecordError,
+    parquet_blocks,
+    parse_json_lines,
+    row_group_pieces,
+    rows_before,
+)
+from lmserve.text.finding import find_files, require_regular
+from lmserve.text.pieces import DEFAULT_COLUMN, Block, Format, Piece, document_block
+from lmserve.text.storage import (
+    COMPRESSED_SUFFIXES,
+    STDIN,
+    file_stat,
+    is_pipe,
+    is_url,
+    open_binary,
+    plain_path,
+    shown,
+    unreadable,
+)
+
+__all__ = [
+    "BLOCK_BYTES",
+    "DEFAULT_COLUMN",
+    "STDIN",
+    "Block",
+    "Piece",
+    "file_stat",
+    "find_files",
+    "line_number",
+    "open_binary",
+    "read_blocks",
+    "require_regular",
+    "shown",
+    "special_token_error",
+    "split",
+]
 
 BLOCK_BYTES = 8 << 20
-STDIN = "-"
-COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 _DAMAGED = (EOFError, OSError, lzma.LZMAError, zlib.error, pa.ArrowException)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Piece:
-    """A part of an input file that one worker reads.
-
-    Attributes:
-        index: position in the input; pieces in this order hold the input's lines in order.
-        path: the file.
-        start: first byte of the range.
-        end: byte after the range; the file's size for a compressed file, 0 for a pipe.
-    """
-
-    index: int
-    path: str
-    start: int
-    end: int
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes on disk that this piece covers."""
-        return self.end - self.start
-
-    @property
-    def streamed(self) -> bool:
-        """Whether it can only be read from its beginning to its end."""
-        return self.path.endswith(COMPRESSED_SUFFIXES) or _is_pipe(self.path)
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Complete lines of a piece.
-
-    Attributes:
-        data: bytes; ends with a line end except at the end of the file.
-        first_line: number of lines of the *piece* before this block.
-    """
-
-    data: bytes
-    first_line: int
-
-    def lines(self) -> list[bytes]:
-        """The lines without their ends."""
-        return self.data.removesuffix(b"\n").split(b"\n")
-
-
-def find_files(inputs: Iterable[str]) -> list[Path]:
-    """Resolves files and glob patterns, keeping the given order (matches of a glob sorted).
-
-    `-` stands for standard input. FIFOs and devices, such as `/dev/stdin` and a shell's `<(...)`,
-    keep their names.
-
-    Raises:
-        InputError: nothing matches, or a name is a folder.
-    """
-    files: list[Path] = []
-    for name in inputs:
-        if name == STDIN:
-            files.append(Path(STDIN))
-            continue
-        matches = [name] if os.path.exists(name) else sorted(glob.glob(name, recursive=True))
-        if not matches:
-            raise InputError(
-                f"no such input file: {name!r} (looked in {Path.cwd()})",
-                "Check the spelling and the current folder; quote patterns such as 'text/*.gz'.",
-            )
-        for match in matches:
-            if os.path.isdir(match):
-                raise InputError(
-                    f"{match!r} is a folder, not a text file",
-                    f"Name the files in it, for example '{match.rstrip('/')}/*.txt'.",
-                )
-            # A pipe's link resolves to what is no path: /proc/1/fd/pipe:[2].
-            file = Path(match).resolve()
-            files.append(file if file.is_file() else Path(os.path.abspath(match)))
-    return files
-
-
-def require_regular(files: Iterable[Path]) -> None:
-    """Refuses what cannot be read again or by another process: pipes, FIFOs and devices.
-
-    Raises:
-        InputError: one of the files is none that other processes find on disk.
-    """
-    for path in files:
-        if not path.resolve().is_file():
-            raise InputError(
-                f"{str(path)!r} is a pipe or a device, which can be read only once and only by the "
-                "process that was given it",
-                "Give its text on standard input, of which a copy is kept: "
-                "... | lmserve build - --output MODEL.",
-            )
-
-
-def split(files: Iterable[Path], piece_bytes: int) -> list[Piece]:
+def split(
+    files: Iterable[str | os.PathLike[str]], piece_bytes: int, column: str = DEFAULT_COLUMN
+) -> list[Piece]:
     """Cuts files into pieces of at most `piece_bytes` bytes; what is streamed stays whole.
 
+    Args:
+        files: from `find_files`.
+        piece_bytes: of Parquet, bytes of uncompressed text.
+        column: of JSON and Parquet, the field that holds the text.
+
     Raises:
-        InputError: all files together hold no byte.
+        InputError: all files together hold no byte, or one of them cannot be read.
     """
-    pieces: list[Piece] = []
-    names = [str(path) for path in files]
-    for name in names:
-        pipe = _is_pipe(name)
-        size = 0 if pipe else Path(name).stat().st_size
-        if pipe or (size and name.endswith(COMPRESSED_SUFFIXES)):
-            pieces.append(Piece(index=len(pieces), path=name, start=0, end=size))
-            continue
-        for start in range(0, size, piece_bytes):
-            end = min(start + piece_bytes, size)
-            pieces.append(Piece(index=len(pieces), path=name, start=start, end=end))
-    if not pieces:
+    names = [os.fspath(file) for file in files]
+    ranges = [(name, *part) for name in names for part in _parts(name, piece_bytes, column)]
+    if not ranges:
         raise InputError(
-            f"the input is empty: {', '.join(names)}", "Give text with one sentence a line."
+            f"the input is empty: {', '.join(map(shown, names))}",
+            "Give text with one sentence a line.",
         )
-    return pieces
+    return [
+        Piece(index=index, path=name, start=start, end=end, size_bytes=size, column=column)
+        for index, (name, start, end, size) in enumerate(ranges)
+    ]
+
+
+def _parts(name: str, piece_bytes: int, column: str) -> list[tuple[int, int, int]]:
+    """Start, end and bytes of each piece of a file."""
+    kind = Format.of(name)
+    pipe = is_pipe(name)
+    if kind is Format.PARQUET:
+        if pipe:
+            raise InputError(
+                f"{name!r} is a pipe or a device; Parquet is read from its end",
+                "Name a Parquet file on disk, or a URL.",
+            )
+        with _errors(name):
+            return row_group_pieces(name, column, piece_bytes)
+    size = 0 if pipe else file_stat(name).size_bytes
+    if pipe or size is None:
+        return [(0, 0, 0)]
+    if size and plain_path(name).endswith(COMPRESSED_SUFFIXES):
+        return [(0, size, size)]
+    starts = range(0, size, piece_bytes)
+    return [(start, end := min(start + piece_bytes, size), end - start) for start in starts]
 
 
 def read_blocks(piece: Piece, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
     """Yields the piece's lines in blocks of about `block_bytes` (more if one line is longer).
 
     Raises:
-        InputError: the file cannot be read, is damaged, or holds a zero byte (not text).
+        InputError: the file cannot be read, is damaged, holds a zero byte (not text) or a record
+            that has no text.
     """
-    first_line = 0
-    for data in _complete_lines(_read(piece, block_bytes)):
-        zero = data.find(b"\0")
+    for block in _blocks(piece, block_bytes):
+        zero = block.data.find(b"\0")
         if zero >= 0:
-            line = line_number(piece, first_line + data.count(b"\n", 0, zero))
+            plain = piece.format is Format.LINES
             raise RefusedTextError(
-                f"{piece.path}, line {line}: a zero byte; this is a binary file, or text in "
-                "UTF-16 or UTF-32",
-                "Give UTF-8 text (for example: iconv -f UTF-16 -t UTF-8 FILE).",
+                f"{_place(piece, block.record_at(zero))}: a zero byte"
+                + ("; this is a binary file, or text in UTF-16 or UTF-32" if plain else ""),
+                "Give UTF-8 text (for example: iconv -f UTF-16 -t UTF-8 FILE)."
+                if plain
+                else "Remove the character U+0000 from the text.",
             )
-        yield Block(data, first_line)
-        first_line += data.count(b"\n")
+        yield block
+
+
+def _blocks(piece: Piece, block_bytes: int) -> Iterator[Block]:
+    first = 0
+    try:
+        if piece.format is Format.PARQUET:
+            with _errors(piece.path):
+                yield from parquet_blocks(piece, block_bytes)
+            return
+        for data in _complete_lines(_read(piece, block_bytes)):
+            lines = data.count(b"\n")
+            if piece.format is Format.LINES:
+                yield Block(data, first)
+            else:
+                yield document_block(parse_json_lines(data, piece.column), first)
+            first += lines
+    except RecordError as error:
+        place = _place(piece, first + error.index)
+        raise RefusedTextError(f"{place}: {error.problem}", error.remedy) from error
 
 
 def line_number(piece: Piece, lines_before: int) -> int:
-    """The 1-based number in its file of the line after the first `lines_before` of a piece."""
+    """The 1-based number in its file of the line after the first `lines_before` of a piece.
+
+    Of a Parquet file, it is the number of the row.
+    """
+    if piece.format is Format.PARQUET:
+        return rows_before(piece) + lines_before + 1
     if piece.start == 0:
         return lines_before + 1
     # The line that runs across the start belongs to the piece before.
     head_bytes = piece.start - 1
-    with open(piece.path, "rb") as file:
+    with open_binary(piece.path) as file:
         blocks = iter(lambda: file.read(min(BLOCK_BYTES, head_bytes - file.tell())), b"")
         file_lines = sum(block.count(b"\n") for block in blocks) + 1
     return file_lines + lines_before + 1
 
 
+def _place(piece: Piece, records_before: int) -> str:
+    kind = "row" if piece.format is Format.PARQUET else "line"
+    return f"{piece.name}, {kind} {line_number(piece, records_before)}"
+
+
 def special_token_error(piece: Piece, block: Block, offset: int) -> RefusedTextError:
     """The error for a special token at byte `offset` of a block: names file, line and remedy."""
-    line = line_number(piece, block.first_line + block.data.count(b"\n", 0, offset))
     mark = block.data[offset : offset + 8].split(maxsplit=1)[0].decode()
     keep = "; to count <unk> as an ordinary word: --special-tokens keep-unk"
     return RefusedTextError(
-        f"{piece.path}, line {line}: the text holds {mark}, which the model uses as a mark of "
-        "its own",
+        f"{_place(piece, block.record_at(offset))}: the text holds {mark}, which the model uses as "
+        "a mark of its own",
         f"To drop such tokens: --special-tokens space{keep if mark == '<unk>' else ''}.",
     )
 
 
-def open_binary(path: str) -> BinaryIO:
-    """Opens a file for reading, decompressing by its suffix (.gz, .bz2, .xz, .zst)."""
-    # Pipes unbuffered: they then give what is there, without waiting for more.
-    if path == STDIN:
-        if sys.stdin is None:
-            raise InputError("standard input is closed", "Pipe text into it, or name a file.")
-        return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
-    if path.endswith(".gz"):
-        return cast(BinaryIO, gzip.open(path, "rb"))
-    if path.endswith(".bz2"):
-        return cast(BinaryIO, bz2.open(path, "rb"))
-    if path.endswith(".xz"):
-        return cast(BinaryIO, lzma.open(path, "rb"))
-    if path.endswith(".zst"):
-        return cast(BinaryIO, pa.CompressedInputStream(pa.OSFile(path, "rb"), "zstd"))
-    return open(path, "rb", buffering=0) if _is_pipe(path) else open(path, "rb")
-
-
-def _is_pipe(path: str) -> bool:
-    """Whether it can be read only once: standard input, a FIFO, a device."""
-    return path == STDIN or (os.path.exists(path) and not os.path.isfile(path))
+@contextmanager
+def _errors(name: str) -> Iterator[None]:
+    """Turns what reading a file raises into an error with a remedy."""
+    try:
+        yield
+    except (LmserveError, RecordError):
+        raise
+    except _DAMAGED as error:
+        if is_url(name):
+            raise unreadable(name, error) from error
+        packed = plain_path(name).endswith((*COMPRESSED_SUFFIXES, ".parquet"))
+        kind = "damaged, or not what its suffix says" if packed else "unreadable"
+        raise InputError(
+            f"cannot read {name}: {kind} ({error})",
+            "Check the file (gzip -t, xz -t, zstd -t) and its permissions, or copy it again.",
+        ) from error
+    except Exception as error:
+        if not is_url(name):
+            raise
+        # Each remote file system has errors of its own.
+        raise unreadable(name, error) from error
 
 
 def _read(piece: Piece, block_bytes: int) -> Iterator[bytes]:
     """Yields the bytes of the lines that start inside the piece, cut anywhere."""
-    try:
-        with open_binary(piece.path) as file:
-            read = _read_stream if piece.streamed else _read_range
-            yield from read(file, piece, block_bytes)
-    except _DAMAGED as error:
-        compressed = piece.path.endswith(COMPRESSED_SUFFIXES)
-        kind = "damaged, or not what its suffix says" if compressed else "unreadable"
-        raise InputError(
-            f"cannot read {piece.path}: {kind} ({error})",
-            "Check the file (gzip -t, xz -t, zstd -t) and its permissions, or copy it again.",
-        ) from error
+    with _errors(piece.path), open_binary(piece.path) as file:
+        read = _read_stream if piece.streamed else _read_range
+        yield from read(file, piece, block_bytes)
 
 
 def _read_stream(file: BinaryIO, _: Piece, block_bytes: int) -> Iterator[bytes]:

@@ -5,57 +5,20 @@ That is how KenLM's estimator splits text, and no encoding is assumed.
 """
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
-from lmserve.text.special_tokens import (
-    DROP,
-    EOS,
-    FIRST_WORD,
-    SPECIAL_WORDS,
-    STOP,
-    UNKNOWN,
-    SpecialTokens,
-)
-from lmserve.text.word_table import (
-    EMPTY,
-    OOV,
-    Bytes,
-    Ids,
-    Offsets,
-    append_word,
-    build_slots,
-    find_slot,
-    find_word,
-)
+from lmserve.text.interner import Interner
+from lmserve.text.scanning import scan_word
+from lmserve.text.special_tokens import DROP, EOS, FIRST_WORD, STOP, UNKNOWN, SpecialTokens
+from lmserve.text.word_table import OOV, Bytes, Ids, Offsets, build_slots, find_word
 
 
 @njit(cache=True, nogil=True)
-def _skip_spaces(text: Bytes, i: int) -> int:
-    while i < len(text) and (text[i] == 32 or text[i] == 9 or text[i] == 13):
-        i += 1
-    return i
-
-
-@njit(cache=True, nogil=True)
-def _word_end(text: Bytes, i: int) -> int:
-    while i < len(text) and not (text[i] == 32 or text[i] == 10 or text[i] == 9 or text[i] == 13):
-        i += 1
-    return i
-
-
-@njit(cache=True, nogil=True)
-def _count(text: Bytes) -> tuple[int, int]:
-    """The number of words and of lines."""
+def _count_lines(text: Bytes) -> int:
     lines = 1 if len(text) > 0 and text[-1] != 10 else 0
-    words = 0
-    inside = False
     for byte in text:
-        space = byte == 32 or byte == 10 or byte == 9 or byte == 13
         lines += byte == 10
-        words += inside and space
-        inside = not space
-    return words + inside, lines
+    return lines
 
 
 @njit(cache=True, nogil=True)
@@ -81,17 +44,17 @@ def encode(
         ids, uint32 [N] (`OOV` for unknown words); line_offsets, int64 [L + 1]: line l is
         ids[line_offsets[l]:line_offsets[l + 1]]; the byte at which the policy stopped, or -1.
     """
-    words, lines = _count(text)
-    ids = np.empty(words + lines, np.uint32)
+    lines = _count_lines(text)
+    # Every second byte may be a word. Memory that is never written to takes no place.
+    ids = np.empty((len(text) + 1) // 2 + lines, np.uint32)
     line_offsets = np.empty(lines + 1, np.int64)
     n = 0
     line = 0
     line_offsets[0] = 0
     i = 0
     while i < len(text):
-        i = _skip_spaces(text, i)
         begin = i
-        i = _word_end(text, i)
+        i, _, _ = scan_word(text, begin)
         if i > begin:
             word = find_word(text, begin, i, word_offsets, word_bytes, slots)
             if word < FIRST_WORD:
@@ -104,128 +67,20 @@ def encode(
                     word = OOV
             ids[n] = word
             n += 1
-        elif i < len(text):
+            continue
+        i += 1
+        if text[begin] == 10:
             if eos:
                 ids[n] = EOS
                 n += 1
             line += 1
             line_offsets[line] = n
-            i += 1
     if line < lines:
         if eos:
             ids[n] = EOS
             n += 1
         line_offsets[lines] = n
     return ids[:n], line_offsets, -1
-
-
-@njit(cache=True, nogil=True)
-def intern_words(
-    text: Bytes,
-    policy: Bytes,
-    word_bytes: Bytes,
-    word_offsets: Offsets,
-    counts: Offsets,
-    slots: Ids,
-    n_words: int,
-) -> tuple[Ids, Bytes, Offsets, Offsets, Ids, int, int]:
-    """Word ids of every line, giving each new word the next id and counting all.
-
-    The four tables are those of an `Interner`; they come back, grown where they were too small.
-
-    Returns:
-        tokens, uint32 [N], each line ended by `EOS`; the four tables; the number of words;
-        the byte at which the policy stopped, or -1.
-    """
-    tokens = np.empty(len(text) + 1, np.uint32)
-    n = 0
-    i = 0
-    stopped_at = -1
-    while i < len(text):
-        i = _skip_spaces(text, i)
-        begin = i
-        i = _word_end(text, i)
-        word = EOS
-        if i > begin:
-            slot = find_slot(text, begin, i, word_offsets, word_bytes, slots)
-            if slots[slot] == EMPTY:
-                word_bytes, word_offsets, counts = append_word(
-                    text[begin:i], word_bytes, word_offsets, counts, n_words
-                )
-                slots[slot] = n_words
-                word = n_words
-                n_words += 1
-                if 2 * n_words > len(slots):
-                    slots = build_slots(word_offsets[: n_words + 1], word_bytes, 2 * len(slots))
-            else:
-                word = int(slots[slot])
-                if word < FIRST_WORD and policy[word] == DROP:
-                    continue
-                if word < FIRST_WORD and policy[word] == STOP:
-                    stopped_at = begin
-                    break
-        elif i < len(text):
-            i += 1
-        else:
-            break
-        tokens[n] = word
-        counts[word] += 1
-        n += 1
-    if stopped_at < 0 and len(text) > 0 and text[-1] != 10:
-        tokens[n] = EOS
-        counts[EOS] += 1
-        n += 1
-    return tokens[:n].copy(), word_bytes, word_offsets, counts, slots, n_words, stopped_at
-
-
-class Interner:
-    """A vocabulary that grows: gives each new word the next id, and counts every word.
-
-    Ids 0, 1, 2 are `<unk>`, `<s>`, `</s>` from the start.
-    """
-
-    def __init__(self, special_tokens: SpecialTokens) -> None:
-        self._policy = special_tokens.policy()
-        self._word_bytes = np.frombuffer(b"".join(SPECIAL_WORDS), np.uint8).copy()
-        ends = np.cumsum([len(word) for word in SPECIAL_WORDS])
-        self._word_offsets = np.concatenate(([0], ends)).astype(np.int64)
-        self._counts = np.zeros(FIRST_WORD, np.int64)
-        self._slots = build_slots(self._word_offsets, self._word_bytes, 16)
-        self._size = FIRST_WORD
-
-    def __len__(self) -> int:
-        return self._size
-
-    def tokenize(self, data: bytes) -> tuple[Ids, int]:
-        """Interns the words of some complete lines.
-
-        Returns:
-            tokens, uint32 [N], each line ended by `EOS`; and the byte offset of a special token
-            that `special_tokens` refuses, or -1.
-        """
-        (
-            tokens,
-            self._word_bytes,
-            self._word_offsets,
-            self._counts,
-            self._slots,
-            self._size,
-            refused_at,
-        ) = intern_words(
-            np.frombuffer(data, np.uint8),
-            self._policy,
-            self._word_bytes,
-            self._word_offsets,
-            self._counts,
-            self._slots,
-            self._size,
-        )
-        return tokens, refused_at
-
-    def words(self) -> tuple[Offsets, Bytes, npt.NDArray[np.int64]]:
-        """Offsets, int64 [V + 1], and bytes of the words in id order, and counts, int64 [V]."""
-        offsets = self._word_offsets[: self._size + 1]
-        return offsets, self._word_bytes[: offsets[-1]], self._counts[: self._size]
 
 
 def find_refused(data: bytes, special_tokens: SpecialTokens) -> int:

@@ -12,30 +12,31 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from lmserve.text.scanning import Bytes as Bytes
+from lmserve.text.scanning import finish, load, mix
+
 EMPTY = np.uint32(0xFFFFFFFF)
 # Stands in for the id of a word outside the vocabulary, to tell it from a counted `<unk>`.
 OOV = np.uint32(0xFFFFFFFF)
 
-Bytes = npt.NDArray[np.uint8]
 Ids = npt.NDArray[np.uint32]
 Offsets = npt.NDArray[np.int64]
 
 
 @njit(cache=True, nogil=True)
 def hash_word(text: Bytes, begin: int, end: int) -> np.uint64:
-    """64-bit FNV-1a of text[begin:end], its bits then mixed by Murmur3's finaliser."""
-    h = np.uint64(0xCBF29CE484222325)
-    for i in range(begin, end):
-        h = (h ^ np.uint64(text[i])) * np.uint64(0x100000001B3)
-    h = (h ^ (h >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
-    h = (h ^ (h >> np.uint64(33))) * np.uint64(0xC4CEB9FE1A85EC53)
-    return h ^ (h >> np.uint64(33))
+    """64-bit hash of text[begin:end], eight bytes at a time; the same on every platform."""
+    h = np.uint64(0)
+    for i in range(begin, end, 8):
+        h = mix(h, load(text, i, end))
+    return finish(h, end - begin)
 
 
 @njit(cache=True, nogil=True)
-def _equal(a: Bytes, a_begin: int, b: Bytes, b_begin: int, length: int) -> bool:
-    for i in range(length):
-        if a[a_begin + i] != b[b_begin + i]:
+def equal_bytes(a: Bytes, a_begin: int, b: Bytes, b_begin: int, length: int) -> bool:
+    """Whether a[a_begin:a_begin + length] and b[b_begin:b_begin + length] are the same bytes."""
+    for i in range(0, length, 8):
+        if load(a, a_begin + i, a_begin + length) != load(b, b_begin + i, b_begin + length):
             return False
     return True
 
@@ -53,7 +54,7 @@ def build_slots(word_offsets: Offsets, word_bytes: Bytes, size: int) -> Ids:
     return slots
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def find_slot(
     text: Bytes, begin: int, end: int, word_offsets: Offsets, word_bytes: Bytes, slots: Ids
 ) -> np.uint64:
@@ -72,34 +73,17 @@ def find_slot(
             stop - start == end - begin
             and start >= 0
             and stop <= len(word_bytes)
-            and _equal(text, begin, word_bytes, start, end - begin)
+            and equal_bytes(text, begin, word_bytes, start, end - begin)
         ):
             return slot
         slot = (slot + np.uint64(1)) & mask
     return slot
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def find_word(
     text: Bytes, begin: int, end: int, word_offsets: Offsets, word_bytes: Bytes, slots: Ids
 ) -> np.uint32:
     """The id of text[begin:end], or `OOV`; as safe as `find_slot`."""
     word = slots[find_slot(text, begin, end, word_offsets, word_bytes, slots)]
     return np.uint32(word) if word < len(word_offsets) - 1 else OOV
-
-
-@njit(cache=True, nogil=True)
-def append_word(
-    word: Bytes, word_bytes: Bytes, word_offsets: Offsets, counts: Offsets, n_words: int
-) -> tuple[Bytes, Offsets, Offsets]:
-    """Writes word number `n_words` into the tables, doubling those that are full."""
-    start = word_offsets[n_words]
-    end = start + len(word)
-    if end > len(word_bytes):
-        word_bytes = np.concatenate((word_bytes, np.empty(end, np.uint8)))
-    if n_words + 1 >= len(word_offsets):
-        word_offsets = np.concatenate((word_offsets, np.empty(n_words, np.int64)))
-        counts = np.concatenate((counts, np.zeros(n_words, np.int64)))
-    word_bytes[start:end] = word
-    word_offsets[n_words + 1] = end
-    return word_bytes, word_offsets, counts

@@ -13,10 +13,12 @@ import pytest
 import lmserve
 from cluster.build import build
 from cluster.config import BuildConfig
-from cluster.progress import Silent, StageReport
+from cluster.costs import StageReport
+from cluster.progress import Silent
 from cluster.workspace import Workspace
 from lmserve.errors import BuildError, DiscountError, InputError
 from lmserve.ngram.discounting import FALLBACK_DISCOUNTS
+from lmserve.ngram.smoothing_methods import SmoothingOptions
 from lmserve.text import sources
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -41,7 +43,7 @@ class KillOneWorker(Silent):
             psutil.Process(self.killed).kill()
 
 
-@pytest.mark.parametrize("stage", ["tokenize", "scatter", "adjust", "smooth"])
+@pytest.mark.parametrize("stage", ["tokenize", "scatter", "count", "smooth", "order"])
 def test_a_worker_that_is_killed_costs_only_time(
     text: Path, tmp_path: Path, expected: str, stage: str
 ) -> None:
@@ -65,7 +67,7 @@ class StopAfter(Silent):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("stage", ["tokenize", "scatter", "adjust", "smooth"])
+@pytest.mark.parametrize("stage", ["tokenize", "scatter", "count", "smooth", "order"])
 def test_a_stopped_build_is_continued(
     text: Path, tmp_path: Path, expected: str, stage: str
 ) -> None:
@@ -73,7 +75,8 @@ def test_a_stopped_build_is_continued(
     with pytest.raises(KeyboardInterrupt):
         build(config, StopAfter(stage))
     files = Workspace(tmp_path / "model.building")
-    done = {path: path.stat().st_mtime_ns for path in files.folder.rglob("0*")}
+    outputs = [*files.folder.glob("*/0*"), *files.folder.glob("shards/bucket-*")]
+    done = {path: path.stat().st_mtime_ns for path in outputs}
     assert done
     with pytest.raises(BuildError, match="there is an unfinished build"):
         build(config)
@@ -83,8 +86,10 @@ def test_a_stopped_build_is_continued(
 
     class Watch(Silent):
         def stage_started(self, name: str, total: int) -> None:
-            if name == "assemble":
-                keep.update({path: path.stat().st_mtime_ns for path in done})
+            # Records are deleted when they are counted.
+            if name in ("count", "finish"):
+                there = [path for path in done if path.exists()]
+                keep.update({path: path.stat().st_mtime_ns for path in there})
 
     # Also with another number of workers, whose shards would have been others.
     assert build(replace(config, resume=True, workers=3), Watch()).digest == expected
@@ -97,17 +102,18 @@ def test_other_discounts_keep_what_is_counted(tmp_path: Path) -> None:
     config = BuildConfig(inputs=(str(path),), output=tmp_path / "model", order=2, workers=1)
     with pytest.raises(DiscountError, match="no Kneser-Ney discount can be computed for order 1"):
         build(config)
-    counted = tmp_path / "model.building" / "shards" / "00000-counts" / "ngrams-2.arrow"
+    counted = Workspace(config.folder).counts(0, config.counts_key) / "level-0.arrow"
     before = counted.stat()
     seen = []
 
     class Watch(Silent):
         def stage_started(self, name: str, total: int) -> None:
-            if name == "assemble":
+            if name == "finish":
                 seen.append((counted.stat().st_ino, counted.stat().st_mtime_ns))
 
     fallback = FALLBACK_DISCOUNTS
-    manifest = build(replace(config, resume=True, discount_fallback=fallback), Watch())
+    options = SmoothingOptions(discount_fallback=fallback)
+    manifest = build(replace(config, resume=True, options=options), Watch())
     assert seen == [(before.st_ino, before.st_mtime_ns)]
     assert manifest.discounts == [fallback, fallback]
     assert np.isfinite(lmserve.load(config.output).score("a b c"))
@@ -124,30 +130,30 @@ def stopped(config: BuildConfig, stage: str) -> Workspace:
     """The workspace of a build that was stopped after a stage, without Ray."""
     with pytest.raises(KeyboardInterrupt):
         build(config, StopAfter(stage), on_ray=False)
-    return Workspace(config.output.with_name(config.output.name + ".building"))
+    return Workspace(config.folder)
 
 
 def test_what_a_crash_left_incomplete_is_done_again(
     text: Path, tmp_path: Path, expected: str
 ) -> None:
+    """As after a power failure: files that have their names but not all of their content."""
     config = BuildConfig(inputs=(str(text),), output=tmp_path / "model", order=4)
-    files = stopped(config, "adjust")
-    # As after a power failure: files that have their names but not all of their content.
+    files = stopped(config, "scatter")
     files.words(0).write_bytes(b"")
     files.records(1).write_bytes(files.records(1).read_bytes()[:-100])
-    (files.counts(0) / "ngrams-3.arrow").write_bytes(b"ARROW1")
-    (files.folder / "shards" / "00000-counts.0123.partial").mkdir()
     (files.folder / "pieces" / "000002-words.arrow.0123.partial").write_bytes(b"half")
-    assert build(replace(config, resume=True), on_ray=False).digest == expected
+    config = replace(config, resume=True)
+    files = stopped(config, "smooth")
+    (files.counts(0, config.counts_key) / "lists-1.arrow").write_bytes(b"ARROW1")
+    next(files.folder.glob("shards/00001-smoothed-*/level-2.arrow")).write_bytes(b"")
+    (files.folder / "shards" / "00000-counts-adjusted.0123.partial").mkdir()
+    assert build(config, on_ray=False).digest == expected
 
 
 def test_a_build_stopped_after_publishing_is_done(text: Path, tmp_path: Path) -> None:
     config = BuildConfig(inputs=(str(text),), output=tmp_path / "model", order=2)
-    files = stopped(config, "assemble")
+    files = stopped(config, "finish")
     shutil.move(files.model, config.output)
-    (config.output / "manifest.json").touch()
-    for path in (files.folder / "shards").iterdir():
-        shutil.rmtree(path)
     manifest = build(replace(config, resume=True), on_ray=False)
     assert manifest == lmserve.load(config.output, check=True).manifest
     assert not files.folder.exists()

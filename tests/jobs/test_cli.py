@@ -10,22 +10,9 @@ from pathlib import Path
 
 import pytest
 from corpora import zipf_text
+from programs import output, run
 
 import lmserve
-
-
-def run(*arguments: object, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "jobs.cli", *map(str, arguments)]
-    result = subprocess.run(command, input=stdin, capture_output=True, timeout=120)
-    return subprocess.CompletedProcess(
-        command, result.returncode, result.stdout.decode(), result.stderr.decode()
-    )
-
-
-def output(*arguments: object, stdin: bytes = b"") -> str:
-    result = run(*arguments, stdin=stdin)
-    assert result.returncode == 0, result.stderr
-    return result.stdout
 
 
 def test_score_answers_every_line(tiny_model_path: Path, tiny_model: lmserve.NgramModel) -> None:
@@ -229,7 +216,9 @@ def test_an_interrupted_build_can_be_resumed(tmp_path: Path) -> None:
     assert lmserve.load(tmp_path / "model", check=True).order == 4
 
 
-@pytest.mark.parametrize("command", [["build", "x", "-o", "y"], ["serve", "x"], ["demo"]])
+@pytest.mark.parametrize(
+    "command", [["build", "x", "-o", "y"], ["counts", "x", "-o", "y"], ["serve", "x"], ["demo"]]
+)
 def test_without_ray_it_says_what_to_install(command: list[str], tmp_path: Path) -> None:
     # As in an installation without extras: no finder finds the package.
     script = (
@@ -251,14 +240,30 @@ def test_without_ray_it_says_what_to_install(command: list[str], tmp_path: Path)
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("command", ["", "build", "eval", "score", "next", "info", "serve", "demo"])
+@pytest.mark.parametrize(
+    "command",
+    ["", "build", "counts", "eval", "score", "next", "info", "prune", "quantize", "serve", "demo"],
+)
 def test_help_is_there_for_every_command(command: str) -> None:
     arguments = [command, "--help"] if command else ["--help"]
     assert "Usage:" in output(*arguments)
 
 
 @pytest.mark.parametrize(
-    "job", ["build_ngram", "evaluate", "score", "next_words", "info", "export", "serve", "demo"]
+    "job",
+    [
+        "build_ngram",
+        "counts",
+        "evaluate",
+        "score",
+        "next_words",
+        "info",
+        "export",
+        "prune",
+        "quantize",
+        "serve",
+        "demo",
+    ],
 )
 def test_every_job_is_a_program_of_its_own(job: str) -> None:
     result = subprocess.run(

@@ -16,6 +16,7 @@ from jobs.next_words import next_words
 from jobs.shell import parse_size, run_app
 from lmserve.errors import InputError, LmserveError, OptionError
 from lmserve.ngram.discounting import FALLBACK_DISCOUNTS
+from lmserve.ngram.smoothing_methods import SmoothingOptions
 
 MARKS = ("[applause]", "[/i]", ":smile:", "[red]")
 
@@ -44,7 +45,7 @@ def marked_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         inputs=(str(text),),
         output=folder / "[i]model",
         order=2,
-        discount_fallback=FALLBACK_DISCOUNTS,
+        options=SmoothingOptions(discount_fallback=FALLBACK_DISCOUNTS),
     )
     build(config, on_ray=False)
     return folder

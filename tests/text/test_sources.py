@@ -61,7 +61,7 @@ def test_pieces_hold_every_line_once_and_in_order(
     lines_before = 0
     for piece in pieces:
         for block in read_blocks(piece, block_bytes):
-            assert line_number(piece, block.first_line) == lines_before + 1
+            assert line_number(piece, block.first_record) == lines_before + 1
             lines_before += block.data.count(b"\n")
 
 
@@ -88,7 +88,7 @@ def test_patterns_are_sorted_and_names_keep_their_order(tmp_path: Path) -> None:
     for name in ("b.txt", "a.txt", "c.txt"):
         (tmp_path / name).write_text("x\n")
     files = find_files([f"{tmp_path}/c.txt", f"{tmp_path}/[ab].txt"])
-    assert [file.name for file in files] == ["c.txt", "a.txt", "b.txt"]
+    assert [Path(file).name for file in files] == ["c.txt", "a.txt", "b.txt"]
 
 
 @pytest.mark.parametrize(("name", "message"), [("no", "no such input"), (".", "is a folder")])

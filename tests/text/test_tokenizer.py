@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lmserve.text.interner import Interner
 from lmserve.text.special_tokens import EOS, SPECIAL_WORDS, SpecialTokens
-from lmserve.text.tokenizer import Interner, encode, find_refused
+from lmserve.text.tokenizer import encode, find_refused
 from lmserve.text.word_table import OOV, build_slots
 
 pieces = st.sampled_from(

@@ -1,0 +1,62 @@
+"""The stages of a build as they are run: each timed, reported, and told to an observer."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from cluster.costs import Meter, StageReport, TaskReport
+from cluster.pool import Pool
+from cluster.progress import Observer
+
+
+@dataclass
+class Tally:
+    """What a stage fills in while it runs.
+
+    Attributes:
+        rows: made by the driver.
+        tasks: reports of workers.
+        elsewhere: whether these are other processes, so that their costs are to be added.
+    """
+
+    rows: int = 0
+    tasks: list[TaskReport] = field(default_factory=list)
+    elsewhere: bool = True
+
+
+class StageLog:
+    """Runs stages and keeps their reports."""
+
+    def __init__(self, observer: Observer) -> None:
+        self.reports: list[StageReport] = []
+        self._observer = observer
+
+    def run(self, name: str, pool: Pool, calls: list[tuple[Any, ...]], amounts: list[int]) -> None:
+        """A stage of many tasks: calls the worker's method `name`; `amounts` measure progress."""
+        with self.stage(name, sum(amounts)) as tally:
+            tally.elsewhere = pool.elsewhere
+            tally.tasks = pool.run(name, calls, lambda i: self._observer.advanced(amounts[i]))
+
+    @contextmanager
+    def stage(self, name: str, total: int = 1) -> Iterator[Tally]:
+        """Times a stage and reports it when it ends without an error."""
+        self._observer.stage_started(name, total)
+        meter, tally = Meter(), Tally()
+        yield tally
+        own = meter.cost()
+        costs = [task.cost for task in tally.tasks] if tally.elsewhere else []
+        # The driver only waits while its workers work.
+        io_s = sum(cost.io_s for cost in costs) if costs else own.io_s
+        report = StageReport(
+            name=name,
+            wall_s=own.wall_s,
+            cpu_s=own.cpu_s + sum(cost.cpu_s for cost in costs),
+            io_s=io_s,
+            rows=tally.rows + sum(task.rows for task in tally.tasks),
+            bytes_written=own.bytes_written + sum(cost.bytes_written for cost in costs),
+            tasks=max(len(tally.tasks), 1),
+            peak_memory_bytes=max(cost.peak_memory_bytes for cost in costs or [own]),
+        )
+        self.reports.append(report)
+        self._observer.stage_finished(report)

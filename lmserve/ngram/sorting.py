@@ -1,0 +1,212 @@
+"""Sorting: records by radix, most significant bits first; short lists of words by what is cheapest.
+
+The first passes leave groups that fit the cache; what is left of most of them is a handful of
+records, put in order by insertion.
+"""
+
+import numpy as np
+from numba import njit
+
+from lmserve.ngram.records import Records
+from lmserve.text.word_table import Ids, Offsets
+
+# Groups of no more than this are sorted by insertion; measured on books, 24 to 48 are alike.
+_FEW = 32
+_DIGIT_BITS = 8
+_DIGITS = 1 << _DIGIT_BITS
+# A list of at least so many words is sorted with digits so wide that two or three passes suffice.
+_MANY_WORDS = 2048
+
+
+@njit(cache=True, nogil=True)
+def sort_records(records: Records, spare: Records) -> None:
+    """Sorts rows by their first column, then their second, and so on, in place.
+
+    Args:
+        records: uint64 [N, C].
+        spare: uint64 [N, C], overwritten.
+    """
+    n = len(records)
+    # Segments still to be sorted: first row, end, column to look at, whether they lie in `spare`.
+    segments = np.empty((4 * _DIGITS, 4), np.int64)
+    segments[0] = (0, n, 0, 0)
+    waiting = 1
+    ends = np.empty(_DIGITS + 1, np.int64)
+    while waiting > 0:
+        waiting -= 1
+        begin, end, column, in_spare = segments[waiting]
+        source = spare if in_spare else records
+        target = records if in_spare else spare
+        differing = np.uint64(0)
+        if end - begin > _FEW:
+            differing, column = _differing_bits(source, begin, end, column)
+        if differing == 0:
+            if in_spare:
+                _copy(source, target, begin, end)
+            if end - begin <= _FEW:
+                _insert(records, begin, end)
+            continue
+        digit_bits = min(max(_bit_length(np.uint64(end - begin)) - 1, 2), _DIGIT_BITS)
+        shift = np.uint64(max(_bit_length(differing) - digit_bits, 0))
+        digits = 1 << digit_bits
+        _place(source, target, begin, end, column, shift, ends[: digits + 1])
+        if waiting + _DIGITS > len(segments):
+            segments = np.concatenate((segments, np.empty_like(segments)))
+        first = begin
+        for digit in range(digits):
+            if ends[digit] > first:
+                segments[waiting] = (first, ends[digit], column, 1 - in_spare)
+                waiting += 1
+            first = ends[digit]
+
+
+@njit(cache=True, nogil=True)
+def _differing_bits(rows: Records, begin: int, end: int, column: int) -> tuple[np.uint64, int]:
+    """The bits of the first column in which not all rows agree, and that column; 0 for none."""
+    differing = np.uint64(0)
+    for c in range(column, rows.shape[1]):
+        for i in range(begin + 1, end):
+            differing |= rows[i, c] ^ rows[begin, c]
+        if differing != 0:
+            return differing, c
+    return differing, rows.shape[1]
+
+
+@njit(cache=True, nogil=True)
+def _bit_length(x: np.uint64) -> int:
+    length = 0
+    while x != 0:
+        x >>= np.uint64(1)
+        length += 1
+    return length
+
+
+@njit(cache=True, nogil=True)
+def _copy(source: Records, target: Records, begin: int, end: int) -> None:
+    for i in range(begin, end):
+        for c in range(source.shape[1]):
+            target[i, c] = source[i, c]
+
+
+@njit(cache=True, nogil=True)
+def _place(
+    source: Records,
+    target: Records,
+    begin: int,
+    end: int,
+    column: int,
+    shift: np.uint64,
+    ends: Offsets,
+) -> None:
+    """Moves rows to their digit's place; `ends` then tells where each digit's rows end."""
+    ends[:] = 0
+    mask = np.uint64(len(ends) - 2)
+    for i in range(begin, end):
+        ends[((source[i, column] >> shift) & mask) + np.uint64(1)] += 1
+    ends[0] = begin
+    for digit in range(len(ends) - 1):
+        ends[digit + 1] += ends[digit]
+    if source.shape[1] == 2:
+        for i in range(begin, end):
+            digit = (source[i, column] >> shift) & mask
+            row = ends[digit]
+            ends[digit] = row + 1
+            target[row, 0] = source[i, 0]
+            target[row, 1] = source[i, 1]
+        return
+    for i in range(begin, end):
+        digit = (source[i, column] >> shift) & mask
+        row = ends[digit]
+        ends[digit] = row + 1
+        for c in range(source.shape[1]):
+            target[row, c] = source[i, c]
+
+
+@njit(cache=True, nogil=True)
+def _insert(rows: Records, begin: int, end: int) -> None:
+    """Sorts a few rows by insertion."""
+    if rows.shape[1] == 2:
+        _insert_pairs(rows, begin, end)
+        return
+    for i in range(begin + 1, end):
+        j = i
+        while j > begin and _exchange(rows, j):
+            j -= 1
+
+
+@njit(cache=True, nogil=True)
+def _insert_pairs(rows: Records, begin: int, end: int) -> None:
+    """`_insert` for the usual width: twice as fast as rows of any width."""
+    for i in range(begin + 1, end):
+        high, low = rows[i, 0], rows[i, 1]
+        j = i
+        while j > begin and (
+            rows[j - 1, 0] > high or (rows[j - 1, 0] == high and rows[j - 1, 1] > low)
+        ):
+            rows[j, 0] = rows[j - 1, 0]
+            rows[j, 1] = rows[j - 1, 1]
+            j -= 1
+        rows[j, 0] = high
+        rows[j, 1] = low
+
+
+@njit(cache=True, nogil=True)
+def _exchange(rows: Records, j: int) -> bool:
+    """Puts row j before the row above where it is less, and tells whether."""
+    columns = rows.shape[1]
+    c = 0
+    while c < columns and rows[j, c] == rows[j - 1, c]:
+        c += 1
+    if c == columns or rows[j, c] > rows[j - 1, c]:
+        return False
+    for k in range(c, columns):
+        rows[j, k], rows[j - 1, k] = rows[j - 1, k], rows[j, k]
+    return True
+
+
+@njit(cache=True, nogil=True)
+def sort_words(words: Ids, begin: int, end: int, spare: Ids) -> None:
+    """Sorts words[begin:end] in place.
+
+    Args:
+        words: uint32.
+        begin: first row.
+        end: row after the last.
+        spare: uint32 [end - begin or more], overwritten.
+    """
+    if end - begin <= _FEW:
+        for i in range(begin + 1, end):
+            word = words[i]
+            j = i
+            while j > begin and words[j - 1] > word:
+                words[j] = words[j - 1]
+                j -= 1
+            words[j] = word
+        return
+    used = np.uint32(0)
+    for i in range(begin, end):
+        used |= words[i]
+    digit_bits = 8 if end - begin < _MANY_WORDS else 11
+    ends = np.empty((1 << digit_bits) + 1, np.int64)
+    source, target = words[begin:end], spare[: end - begin]
+    for shift in range(0, _bit_length(np.uint64(used)), digit_bits):
+        _place_words(source, target, np.uint32(shift), np.uint32((1 << digit_bits) - 1), ends)
+        source, target = target, source
+    passes = -(-_bit_length(np.uint64(used)) // digit_bits)
+    if passes % 2 == 1:
+        words[begin:end] = spare[: end - begin]
+
+
+@njit(cache=True, nogil=True)
+def _place_words(
+    source: Ids, target: Ids, shift: np.uint32, mask: np.uint32, ends: Offsets
+) -> None:
+    ends[:] = 0
+    for word in source:
+        ends[((word >> shift) & mask) + np.uint32(1)] += 1
+    for digit in range(mask):
+        ends[digit + 1] += ends[digit]
+    for word in source:
+        digit = (word >> shift) & mask
+        target[ends[digit]] = word
+        ends[digit] += 1
