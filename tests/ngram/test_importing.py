@@ -14,6 +14,7 @@ from arpa_text import write_reference_arpa
 from corpora import zipf_text
 from hypothesis import given
 from hypothesis import strategies as st
+from lmplz import LMPLZ
 from reference import ReferenceModel
 
 import lmserve
@@ -180,9 +181,10 @@ def _totals(answer: bytes) -> list[float]:
 
 
 def kenlm(program: str) -> str:
-    found = shutil.which(program, path="/tmp/k/build/bin:kenlm/build/bin")
-    if found is None:
-        pytest.skip(f"{program} of KenLM is not here")
+    """One of KenLM's programs: beside lmplz, wherever that is."""
+    found = LMPLZ and shutil.which(program, path=Path(LMPLZ).parent)
+    if not found:
+        pytest.skip(f"{program} of KenLM is not here: set LMSERVE_LMPLZ to its lmplz")
     return found
 
 
