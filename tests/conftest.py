@@ -1,5 +1,6 @@
 """Fixtures that many tests share."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,9 @@ from corpora import zipf_text
 from hypothesis import settings
 
 import lmserve
+
+# Who runs the tests in the background of a shell has them ignore Ctrl-C, and their programs too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Kernels are compiled when they are first called, which takes seconds.
 settings.register_profile("no-deadline", deadline=None)
