@@ -119,7 +119,7 @@ class Workspace:
         except OSError as error:
             raise BuildError(
                 f"the folder {str(self.folder)!r} cannot be made: {error}",
-                "Give an --output in a folder that exists and may be written to.",
+                "Give an --output, or a --temp-dir, in a folder that exists and may be written to.",
             ) from error
         with lock:
             try:

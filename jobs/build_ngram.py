@@ -4,11 +4,22 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-import psutil
 from rich.table import Table
-from typer import Argument, Option
+from typer import Option
 
-from jobs.shell import BuildDisplay, TextColumnOption, messages, parse_size, progress_bar, run
+from jobs.counting_options import (
+    Address,
+    Inputs,
+    Marks,
+    Memory,
+    Normalize,
+    Order,
+    Tokenizer,
+    Workers,
+    memory_bytes,
+    telling_what_is_kept,
+)
+from jobs.shell import BuildDisplay, TextColumnOption, messages, progress_bar, run
 from lmserve.errors import OptionError
 from lmserve.ngram.discounting import FALLBACK_DISCOUNTS, parse_discounts
 from lmserve.ngram.limiting import VocabularyLimit
@@ -20,16 +31,9 @@ from lmserve.text.tokenization import Tokenization
 
 
 def build(
-    inputs: Annotated[
-        list[str],
-        Argument(
-            metavar="INPUT...",
-            help="Text, one sentence a line, .jsonl or .parquet: files, URLs, 'patterns*', or - "
-            "for standard input. Compressed by suffix: .gz .bz2 .xz .zst.",
-        ),
-    ],
+    inputs: Inputs,
     output: Annotated[Path, Option("--output", "-o", help="Folder of the model to make.")],
-    order: Annotated[int, Option(help="Words of the longest n-gram.")] = 5,
+    order: Order = 5,
     smoothing: Annotated[
         Smoothing, Option(help="How probability is set aside for what was not seen.")
     ] = Smoothing.MODIFIED_KNESER_NEY,
@@ -66,32 +70,12 @@ def build(
         Path | None,
         Option(help="Count all words but those in this file as <unk>.", show_default="no limit"),
     ] = None,
-    special_tokens: Annotated[
-        SpecialTokens,
-        Option(
-            help="<s>, </s>, <unk> in the text: refuse it, count <unk> as a word, or drop them all."
-        ),
-    ] = SpecialTokens.ERROR,
-    tokenizer: Annotated[
-        str,
-        Option(
-            help="What cuts a line: whitespace, characters, a SentencePiece model FILE.model, or a "
-            "Hugging Face FILE.json."
-        ),
-    ] = "whitespace",
-    normalize: Annotated[
-        str, Option(help="Before that: none, lower, nfkc, or steps in their order: nfkc,lower.")
-    ] = "none",
+    special_tokens: Marks = SpecialTokens.ERROR,
+    tokenizer: Tokenizer = "whitespace",
+    normalize: Normalize = "none",
     text_column: TextColumnOption = DEFAULT_COLUMN,
-    workers: Annotated[
-        int | None, Option(help="Ray actors, one processor each.", show_default="all processors")
-    ] = None,
-    memory: Annotated[
-        str | None,
-        Option(
-            help="For all workers together: 2GB, 500MiB.", show_default="half of this machine's"
-        ),
-    ] = None,
+    workers: Workers = None,
+    memory: Memory = None,
     temp_dir: Annotated[
         Path | None,
         Option(help="Where to keep what is done meanwhile.", show_default="beside OUTPUT"),
@@ -100,9 +84,7 @@ def build(
     overwrite: Annotated[
         bool, Option("--overwrite", help="Replace OUTPUT once the new model is complete.")
     ] = False,
-    address: Annotated[
-        str | None, Option(help="Ray cluster.", show_default="RAY_ADDRESS, or a local Ray")
-    ] = None,
+    address: Address = None,
 ) -> None:
     """Count a text and estimate an n-gram model from it."""
     # Here, so that the other commands start without Ray.
@@ -128,19 +110,14 @@ def build(
         tokenizer_file=Path(tokenizer) if tokenization.file_name else None,
         text_column=text_column,
         workers=workers,
-        memory_bytes=psutil.virtual_memory().total // 2 if memory is None else parse_size(memory),
+        memory_bytes=memory_bytes(memory),
         temp_dir=temp_dir,
         resume=resume,
         overwrite=overwrite,
     )
-    try:
-        with progress_bar() as progress:
-            manifest = build_model(config, BuildDisplay(progress), address=address)
-    except KeyboardInterrupt:
-        if config.folder.exists():
-            kept = f"{output}.building" if temp_dir is None else config.folder
-            messages.print(f"stopped; what is done is kept in {kept}: --resume goes on")
-        raise
+    kept = f"{output}.building" if temp_dir is None else config.folder
+    with telling_what_is_kept(config.folder, kept), progress_bar() as progress:
+        manifest = build_model(config, BuildDisplay(progress), address=address)
     _show_cost(output)
     _show_model(manifest, output)
 

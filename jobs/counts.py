@@ -3,63 +3,45 @@
 from pathlib import Path
 from typing import Annotated
 
-import psutil
 from rich.table import Table
-from typer import Argument, Option
+from typer import Option
 
-from jobs.shell import BuildDisplay, TextColumnOption, messages, parse_size, progress_bar, run
+from jobs.counting_options import (
+    Address,
+    Inputs,
+    Marks,
+    Memory,
+    Normalize,
+    Order,
+    Tokenizer,
+    Workers,
+    memory_bytes,
+    telling_what_is_kept,
+)
+from jobs.shell import BuildDisplay, TextColumnOption, messages, progress_bar, run
 from lmserve.text.sources import DEFAULT_COLUMN
 from lmserve.text.special_tokens import SpecialTokens
 from lmserve.text.tokenization import Tokenization
 
 
 def counts(
-    inputs: Annotated[
-        list[str],
-        Argument(
-            metavar="INPUT...",
-            help="Text, one sentence a line, .jsonl or .parquet: files, URLs, 'patterns*', or - "
-            "for standard input. Compressed by suffix: .gz .bz2 .xz .zst.",
-        ),
-    ],
+    inputs: Inputs,
     output: Annotated[Path, Option("--output", "-o", help="Folder of Parquet files to make.")],
-    order: Annotated[int, Option(help="Words of the longest n-gram.")] = 5,
+    order: Order = 5,
     min_count: Annotated[
         int, Option(help="Leave out n-grams that stand in the text less often than this.")
     ] = 1,
-    special_tokens: Annotated[
-        SpecialTokens,
-        Option(
-            help="<s>, </s>, <unk> in the text: refuse it, count <unk> as a word, or drop them all."
-        ),
-    ] = SpecialTokens.ERROR,
-    tokenizer: Annotated[
-        str,
-        Option(
-            help="What cuts a line: whitespace, characters, a SentencePiece model FILE.model, or a "
-            "Hugging Face FILE.json."
-        ),
-    ] = "whitespace",
-    normalize: Annotated[
-        str, Option(help="Before that: none, lower, nfkc, or steps in their order: nfkc,lower.")
-    ] = "none",
+    special_tokens: Marks = SpecialTokens.ERROR,
+    tokenizer: Tokenizer = "whitespace",
+    normalize: Normalize = "none",
     text_column: TextColumnOption = DEFAULT_COLUMN,
-    workers: Annotated[
-        int | None, Option(help="Ray actors, one processor each.", show_default="all processors")
-    ] = None,
-    memory: Annotated[
-        str | None,
-        Option(
-            help="For all workers together: 2GB, 500MiB.", show_default="half of this machine's"
-        ),
-    ] = None,
+    workers: Workers = None,
+    memory: Memory = None,
     resume: Annotated[bool, Option("--resume", help="Go on with what was stopped.")] = False,
     overwrite: Annotated[
         bool, Option("--overwrite", help="Replace OUTPUT once the new counts are complete.")
     ] = False,
-    address: Annotated[
-        str | None, Option(help="Ray cluster.", show_default="RAY_ADDRESS, or a local Ray")
-    ] = None,
+    address: Address = None,
 ) -> None:
     """Count all n-grams of a text and write them as Parquet."""
     # Here, so that the other commands start without Ray.
@@ -76,17 +58,13 @@ def counts(
         tokenizer_file=Path(tokenizer) if tokenization.file_name else None,
         text_column=text_column,
         workers=workers,
-        memory_bytes=psutil.virtual_memory().total // 2 if memory is None else parse_size(memory),
+        memory_bytes=memory_bytes(memory),
         resume=resume,
         overwrite=overwrite,
     )
-    try:
-        with progress_bar() as progress:
-            counted = count(config, BuildDisplay(progress), address=address)
-    except KeyboardInterrupt:
-        if Path(f"{output}.building").exists():
-            messages.print(f"stopped; what is done is kept in {output}.building: --resume goes on")
-        raise
+    kept = f"{output}.building"
+    with telling_what_is_kept(config.folder, kept), progress_bar() as progress:
+        counted = count(config, BuildDisplay(progress), address=address)
     table = Table("order", "n-grams", title=str(output))
     for k, rows in enumerate(counted.rows, 1):
         table.add_row(str(k), f"{rows:,}")

@@ -15,7 +15,7 @@ from lmserve.ngram.foretelling import best, score_all
 from lmserve.ngram.manifest import Manifest, verify
 from lmserve.ngram.packed import Int64s, open_tables
 from lmserve.ngram.query import WINDOW, score_lines
-from lmserve.ngram.sampling import sample_words
+from lmserve.ngram.sampling import sample_sentences
 from lmserve.ngram.states import State
 from lmserve.ngram.stepping import step, trim
 from lmserve.ngram.summing import sum_lines
@@ -281,13 +281,8 @@ class NgramModel:
         if n < 0 or max_words < 0:
             raise OptionError(f"{n} sentences of {max_words} words are asked for", "Ask for more.")
         rows = self.state_after(context, bos=bos).as_array()
-        sentences = []
-        for i in range(n):
-            # Far apart in the one long sequence of all numbers.
-            state = np.array([(seed * 0x9E3779B97F4A7C15 + (i << 40)) % 2**64], np.uint64)
-            words = sample_words(self.tables, rows, state, max_words)
-            sentences.append(" ".join(as_text(self.vocabulary[word]) for word in words))
-        return sentences
+        drawn = sample_sentences(self.tables, rows, n, seed, max_words)
+        return [" ".join(as_text(self.vocabulary[word]) for word in words) for words in drawn]
 
     def _state(self, rows: Int64s) -> State:
         return State(tuple(trim(self.tables, rows).tolist()))

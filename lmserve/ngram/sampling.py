@@ -5,6 +5,7 @@ products alone. Both are the same on any processor, which library functions need
 """
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -77,3 +78,13 @@ def sample_words(
         words[i] = drawn
         _, _, rows = step(tables, rows, drawn)
     return words
+
+
+def sample_sentences(
+    tables: Tables, rows: Int64s, n: int, seed: int, max_words: int
+) -> Iterator[Int64s]:
+    """Yields the word ids of `n` sentences, each from a stream of its own; see `sample_words`."""
+    for i in range(n):
+        # Far apart in the one long sequence of all numbers.
+        state = np.array([(seed * 0x9E3779B97F4A7C15 + (i << 40)) % 2**64], np.uint64)
+        yield sample_words(tables, rows, state, max_words)

@@ -1,0 +1,65 @@
+"""What the jobs that count a text share: their options, and what they say when stopped."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from jobs.shell import messages, parse_size
+from lmserve.text.special_tokens import SpecialTokens
+
+Inputs = Annotated[
+    list[str],
+    Argument(
+        metavar="INPUT...",
+        help="Text, one sentence a line, .jsonl or .parquet: files, URLs, 'patterns*', or - "
+        "for standard input. Compressed by suffix: .gz .bz2 .xz .zst.",
+    ),
+]
+Order = Annotated[int, Option(help="Words of the longest n-gram.")]
+Marks = Annotated[
+    SpecialTokens,
+    Option(
+        help="<s>, </s>, <unk> in the text: refuse it, count <unk> as a word, or drop them all."
+    ),
+]
+Tokenizer = Annotated[
+    str,
+    Option(
+        help="What cuts a line: whitespace, characters, a SentencePiece model FILE.model, or a "
+        "Hugging Face FILE.json."
+    ),
+]
+Normalize = Annotated[
+    str, Option(help="Before that: none, lower, nfkc, or steps in their order: nfkc,lower.")
+]
+Workers = Annotated[
+    int | None, Option(help="Ray actors, one processor each.", show_default="all processors")
+]
+Memory = Annotated[
+    str | None,
+    Option(help="For all workers together: 2GB, 500MiB.", show_default="half of this machine's"),
+]
+Address = Annotated[
+    str | None, Option(help="Ray cluster.", show_default="RAY_ADDRESS, or a local Ray")
+]
+
+
+def memory_bytes(memory: str | None) -> int:
+    """What `--memory` says, or half of what this machine or container has."""
+    from cluster.config import machine_memory_bytes
+
+    return machine_memory_bytes() // 2 if memory is None else parse_size(memory)
+
+
+@contextmanager
+def telling_what_is_kept(folder: Path, shown: Path | str) -> Iterator[None]:
+    """Says at Ctrl-C where the work done so far is, if any is kept."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if folder.exists():
+            messages.print(f"stopped; what is done is kept in {shown}: --resume goes on")
+        raise
