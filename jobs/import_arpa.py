@@ -14,7 +14,9 @@ def import_model(
     arpa: Annotated[
         Path, Argument(metavar="FILE", help="ARPA text, plain or .gz, .bz2, .xz, .zst.")
     ],
-    output: Annotated[Path, Option(help="Folder for the model; it must not exist.")],
+    output: Annotated[
+        Path, Option("--output", "-o", help="Folder for the model; it must not exist.")
+    ],
     special_tokens: Annotated[
         SpecialTokens,
         Option(help="How <s>, </s>, <unk> in a text to be scored are taken."),

@@ -19,7 +19,9 @@ def prune(
         float,
         Option(help="Leave out n-grams whose loss raises the perplexity by a share below this."),
     ],
-    output: Annotated[Path, Option(help="Folder for the copy; it must not exist.")],
+    output: Annotated[
+        Path, Option("--output", "-o", help="Folder for the copy; it must not exist.")
+    ],
     text: Annotated[
         list[str] | None, Option(help="Text to compare the perplexities of; may be repeated.")
     ] = None,

@@ -14,7 +14,9 @@ from lmserve.ngram.quantizing import quantize
 
 def quantize_model(
     model: Annotated[Path, Argument(help="Model folder.")],
-    output: Annotated[Path, Option(help="Folder for the copy; it must not exist.")],
+    output: Annotated[
+        Path, Option("--output", "-o", help="Folder for the copy; it must not exist.")
+    ],
     bits: Annotated[int, Option(help="Width of a probability's code, 2 to 16.")] = 8,
     text: Annotated[
         list[str] | None, Option(help="Text to compare the perplexities of; may be repeated.")
