@@ -20,8 +20,8 @@ from lmserve.ngram.sorting import sort_words
 from lmserve.text.special_tokens import BOS
 from lmserve.text.word_table import Offsets
 
-# What the kernel remembers of each open context.
-_CHILDREN, _CHILD_BEGIN, _CHILD_END, _TOUCHED, _IS_LEAF = range(5)
+# Lists of no more words than this together are merged by insertion.
+_FEW = 12
 
 
 def collect(
@@ -109,22 +109,19 @@ def _collect(
     rows = len(records)
     order = len(places)
     longest = order - 1
-    raw_rows = rows if keep_raw else 0
     words = np.empty((order, rows), np.uint32)
     counts = np.empty((order, rows), np.uint32)
-    raw = np.empty((order, raw_rows), np.uint32)
+    raw = np.empty((order, rows if keep_raw else 0), np.uint32)
     # list_ends, child_ends, first_words.
     contexts = np.empty((3, order, rows), np.uint32)
     # Words and contexts written so far.
     sizes = np.zeros((order + 1, 2), np.int64)
     shared = np.zeros((2, vocabulary_size), np.uint32)
-    # Counts of the words of an open context with several children, and which words they are.
-    totals = np.zeros((order, vocabulary_size), np.uint32)
-    raw_totals = np.zeros((order, vocabulary_size if keep_raw else 0), np.uint32)
-    touched = np.empty((order, vocabulary_size + 1), np.uint32)
+    totals = np.zeros((2, vocabulary_size), np.uint32)
     spare = np.empty(vocabulary_size, np.uint32)
+    # Of each open context its first word, and what the next level's sizes were when it was opened.
     open_words = np.zeros(order, np.uint32)
-    state = np.zeros((order, 5), np.int64)
+    opened = np.zeros((order, 2), np.int64)
     n_open = depth
     mask = (np.uint64(1) << np.uint64(word_bits)) - np.uint64(1)
     agreeing = 0
@@ -132,124 +129,97 @@ def _collect(
     while True:
         # Close what the next record does not share, the longest context first.
         for j in range(n_open, max(agreeing, depth), -1):
-            n, g = sizes[j]
-            begin = n
-            if state[j, _IS_LEAF]:
-                begin = contexts[0, j, g - 1] if g > 0 else 0
-            elif state[j, _CHILDREN] == 1:
+            begin, n = sizes[j, 0], sizes[j, 0]
+            child, end = opened[j, 0], sizes[j + 1, 0]
+            if sizes[j + 1, 1] == opened[j, 1] + 1:
                 # One word can precede: the same words, each once.
-                for q in range(state[j, _CHILD_BEGIN], state[j, _CHILD_END]):
+                for q in range(child, end):
                     words[j, n] = words[j + 1, q]
                     counts[j, n] = 1 if adjusted else counts[j + 1, q]
                     if keep_raw:
                         raw[j, n] = raw[j + 1, q]
                     n += 1
+            elif end - child <= _FEW:
+                for q in range(child, end):
+                    word = words[j + 1, q]
+                    count = np.uint32(1) if adjusted else counts[j + 1, q]
+                    p = n
+                    while p > begin and words[j, p - 1] > word:
+                        p -= 1
+                    if p > begin and words[j, p - 1] == word:
+                        counts[j, p - 1] += count
+                        if keep_raw:
+                            raw[j, p - 1] += raw[j + 1, q]
+                        continue
+                    for r in range(n, p, -1):
+                        words[j, r] = words[j, r - 1]
+                        counts[j, r] = counts[j, r - 1]
+                        if keep_raw:
+                            raw[j, r] = raw[j, r - 1]
+                    words[j, p] = word
+                    counts[j, p] = count
+                    if keep_raw:
+                        raw[j, p] = raw[j + 1, q]
+                    n += 1
             else:
-                for q in range(state[j, _TOUCHED]):
-                    words[j, n + q] = touched[j, q]
-                n += state[j, _TOUCHED]
+                for q in range(child, end):
+                    word = words[j + 1, q]
+                    # Written in any case and kept if new: cheaper than an unforeseeable branch.
+                    words[j, n] = word
+                    n += totals[0, word] == 0
+                    totals[0, word] += np.uint32(1) if adjusted else counts[j + 1, q]
+                    if keep_raw:
+                        totals[1, word] += raw[j + 1, q]
                 sort_words(words[j], begin, n, spare)
                 for q in range(begin, n):
-                    counts[j, q] = totals[j, words[j, q]]
-                    totals[j, words[j, q]] = 0
-                if keep_raw:
-                    for q in range(begin, n):
-                        raw[j, q] = raw_totals[j, words[j, q]]
-                        raw_totals[j, words[j, q]] = 0
+                    word = words[j, q]
+                    counts[j, q] = totals[0, word]
+                    totals[0, word] = 0
+                    if keep_raw:
+                        raw[j, q] = totals[1, word]
+                        totals[1, word] = 0
+            g = sizes[j, 1]
             contexts[0, j, g] = n
             contexts[1, j, g] = sizes[j + 1, 1]
             contexts[2, j, g] = open_words[j]
             sizes[j, 0] = n
             sizes[j, 1] = g + 1
-            state[j] = 0
-
-            # What was seen after this context was seen after the one without its first word.
-            up = j - 1
-            if up == depth:
-                for q in range(begin, n):
-                    shared[0, words[j, q]] += np.uint32(1) if adjusted else counts[j, q]
-                    if keep_raw:
-                        shared[1, words[j, q]] += raw[j, q]
-                continue
-            state[up, _CHILDREN] += 1
-            if state[up, _CHILDREN] == 1:
-                state[up, _CHILD_BEGIN] = begin
-                state[up, _CHILD_END] = n
-                continue
-            n_touched = state[up, _TOUCHED]
-            first = state[up, _CHILD_BEGIN] if state[up, _CHILDREN] == 2 else begin
-            for q in range(first, n):
-                word = words[j, q]
-                total = totals[up, word]
-                # Written in any case and kept if new: cheaper than a branch nobody can predict.
-                touched[up, n_touched] = word
-                n_touched += total == 0
-                totals[up, word] = total + (np.uint32(1) if adjusted else counts[j, q])
-                if keep_raw:
-                    raw_totals[up, word] += raw[j, q]
-            state[up, _TOUCHED] = n_touched
         if i == rows:
             break
 
         following = _agreement(records, i, places)
-        joint = max(agreeing, following, depth)
-        if joint < longest and (joint == 0 or _word(records, i, places, joint - 1, mask) != BOS):
+        joint = min(max(agreeing, following, depth), longest)
+        j = agreeing
+        while j < joint and (j == 0 or open_words[j] != BOS):
+            j += 1
+            open_words[j] = _word(records, i, places, j - 1, mask)
+            opened[j, 0] = sizes[j + 1, 0]
+            opened[j, 1] = sizes[j + 1, 1]
+        token = _word(records, i, places, longest, mask)
+        if j < longest and (j == 0 or open_words[j] != BOS):
             # The usual case: a record whose longer contexts are no other's. Each has this one word.
-            for j in range(agreeing, joint):
-                open_words[j + 1] = _word(records, i, places, j, mask)
-            n_open = joint
-            token = _word(records, i, places, longest, mask)
-            for j in range(joint + 1, order):
-                n, g = sizes[j]
+            n_open = j
+            is_leaf = False
+            while not is_leaf:
+                j += 1
+                n, g = sizes[j, 0], sizes[j, 1]
+                first_word = _word(records, i, places, j - 1, mask)
+                is_leaf = j == longest or first_word == BOS
                 words[j, n] = token
                 counts[j, n] = 1
                 if keep_raw:
                     raw[j, n] = 1
-                first_word = _word(records, i, places, j - 1, mask)
-                is_leaf = j == longest or first_word == BOS
                 contexts[0, j, g] = n + 1
                 contexts[1, j, g] = sizes[j + 1, 1] + (0 if is_leaf else 1)
                 contexts[2, j, g] = first_word
                 sizes[j, 0] = n + 1
                 sizes[j, 1] = g + 1
-                if is_leaf:
-                    break
-            begin, end = sizes[joint + 1, 0] - 1, sizes[joint + 1, 0]
-            if joint == depth:
-                shared[0, token] += np.uint32(1)
-                if keep_raw:
-                    shared[1, token] += np.uint32(1)
-            else:
-                state[joint, _CHILDREN] += 1
-                if state[joint, _CHILDREN] == 1:
-                    state[joint, _CHILD_BEGIN] = begin
-                    state[joint, _CHILD_END] = end
-                else:
-                    n_touched = state[joint, _TOUCHED]
-                    first = state[joint, _CHILD_BEGIN] if state[joint, _CHILDREN] == 2 else begin
-                    for q in range(first, end):
-                        word = words[joint + 1, q]
-                        total = totals[joint, word]
-                        touched[joint, n_touched] = word
-                        n_touched += total == 0
-                        totals[joint, word] = total + (
-                            np.uint32(1) if adjusted else counts[joint + 1, q]
-                        )
-                        if keep_raw:
-                            raw_totals[joint, word] += raw[joint + 1, q]
-                    state[joint, _TOUCHED] = n_touched
             agreeing = following
             i += 1
             continue
 
-        # Open all contexts of record i, down to the longest or to one that begins with <s>.
-        j = agreeing
-        while j < longest and (j == 0 or open_words[j] != BOS):
-            open_words[j + 1] = _word(records, i, places, j, mask)
-            j += 1
-        n_open = j
-
-        # The list of the last of them: the runs of equal records.
+        # A longest context, or one that begins with <s>: its list is the runs of equal records.
+        n_open = j - 1
         n = sizes[j, 0]
         agreeing = longest
         while agreeing >= longest:
@@ -263,8 +233,7 @@ def _collect(
                 i += 1
             if j <= depth:
                 shared[0, token] += count
-                if keep_raw:
-                    shared[1, token] += count
+                shared[1, token] += count
                 continue
             words[j, n] = token
             counts[j, n] = count
@@ -272,7 +241,19 @@ def _collect(
                 raw[j, n] = count
             n += 1
         if j > depth:
+            g = sizes[j, 1]
+            contexts[0, j, g] = n
+            contexts[1, j, g] = sizes[j + 1, 1]
+            contexts[2, j, g] = open_words[j]
             sizes[j, 0] = n
-            state[j, _IS_LEAF] = 1
+            sizes[j, 1] = g + 1
         agreeing = min(agreeing, j)
+
+    # What was seen after the shortest contexts was seen after the one that all records share.
+    if depth < longest:
+        for q in range(sizes[depth + 1, 0]):
+            word = words[depth + 1, q]
+            shared[0, word] += np.uint32(1) if adjusted else counts[depth + 1, q]
+            if keep_raw:
+                shared[1, word] += raw[depth + 1, q]
     return words, counts, raw, contexts, sizes, shared

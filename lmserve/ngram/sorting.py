@@ -10,9 +10,9 @@ from numba import njit
 from lmserve.ngram.records import Records
 from lmserve.text.word_table import Ids, Offsets
 
-# Groups of no more than this are sorted by insertion; measured on books, 24 to 48 are alike.
-_FEW = 32
-_DIGIT_BITS = 8
+# Groups of no more than this are sorted by insertion; measured on books, 32 to 48 are alike.
+_FEW = 48
+_DIGIT_BITS = 11
 _DIGITS = 1 << _DIGIT_BITS
 # A list of at least so many words is sorted with digits so wide that two or three passes suffice.
 _MANY_WORDS = 2048
@@ -44,7 +44,7 @@ def sort_records(records: Records, spare: Records) -> None:
             if in_spare:
                 _copy(source, target, begin, end)
             if end - begin <= _FEW:
-                _insert(records, begin, end)
+                _insert(records, records, begin, end)
             continue
         digit_bits = min(max(_bit_length(np.uint64(end - begin)) - 1, 2), _DIGIT_BITS)
         shift = np.uint64(max(_bit_length(differing) - digit_bits, 0))
@@ -54,10 +54,16 @@ def sort_records(records: Records, spare: Records) -> None:
             segments = np.concatenate((segments, np.empty_like(segments)))
         first = begin
         for digit in range(digits):
-            if ends[digit] > first:
-                segments[waiting] = (first, ends[digit], column, 1 - in_spare)
+            last = ends[digit]
+            if last - first > _FEW:
+                segments[waiting, 0] = first
+                segments[waiting, 1] = last
+                segments[waiting, 2] = column
+                segments[waiting, 3] = 1 - in_spare
                 waiting += 1
-            first = ends[digit]
+            elif last > first:
+                _insert(target, records, first, last)
+            first = last
 
 
 @njit(cache=True, nogil=True)
@@ -123,31 +129,27 @@ def _place(
 
 
 @njit(cache=True, nogil=True)
-def _insert(rows: Records, begin: int, end: int) -> None:
-    """Sorts a few rows by insertion."""
-    if rows.shape[1] == 2:
-        _insert_pairs(rows, begin, end)
+def _insert(source: Records, target: Records, begin: int, end: int) -> None:
+    """Sorts a few rows by insertion, into `target`, which may be `source`."""
+    if source.shape[1] == 2:
+        for i in range(begin, end):
+            high, low = source[i, 0], source[i, 1]
+            j = i
+            while j > begin and (
+                target[j - 1, 0] > high or (target[j - 1, 0] == high and target[j - 1, 1] > low)
+            ):
+                target[j, 0] = target[j - 1, 0]
+                target[j, 1] = target[j - 1, 1]
+                j -= 1
+            target[j, 0] = high
+            target[j, 1] = low
         return
-    for i in range(begin + 1, end):
+    for i in range(begin, end):
+        for c in range(source.shape[1]):
+            target[i, c] = source[i, c]
         j = i
-        while j > begin and _exchange(rows, j):
+        while j > begin and _exchange(target, j):
             j -= 1
-
-
-@njit(cache=True, nogil=True)
-def _insert_pairs(rows: Records, begin: int, end: int) -> None:
-    """`_insert` for the usual width: twice as fast as rows of any width."""
-    for i in range(begin + 1, end):
-        high, low = rows[i, 0], rows[i, 1]
-        j = i
-        while j > begin and (
-            rows[j - 1, 0] > high or (rows[j - 1, 0] == high and rows[j - 1, 1] > low)
-        ):
-            rows[j, 0] = rows[j - 1, 0]
-            rows[j, 1] = rows[j - 1, 1]
-            j -= 1
-        rows[j, 0] = high
-        rows[j, 1] = low
 
 
 @njit(cache=True, nogil=True)
