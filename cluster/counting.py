@@ -6,7 +6,7 @@ is replaced, and its task simply done again.
 
 import shutil
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from cluster.workspace import Workspace
 from lmserve.errors import BuildError
 from lmserve.ngram.counting import (
     count_shard,
+    drop_levels,
     open_levels,
     save_contexts,
     scatter_piece,
@@ -153,19 +154,16 @@ class NgramWorker:
         return self._once(output, lambda: _write_folder(output, collect))
 
     def smooth(self, shard: int, sharding: Sharding, how: Smoothing) -> TaskReport:
-        """Stage 4 for one shard."""
+        """Stage 4 for one shard, whose counts it uses up."""
         output = self._files.smoothed(shard, how.key)
+        counts = self._files.counts(shard, how.counting.key)
         prefix = sharding.shards[shard].prefix
         shortest = len(prefix) + 1
 
         def estimate(folder: Path) -> int:
             number = sharding.split.index(prefix)
             table = open_table(self._files.parent(number, how.key), PARENT_SCHEMA)
-            levels = open_levels(
-                self._files.counts(shard, how.counting.key),
-                max(self._order - shortest, 0),
-                pruned=how.counting.pruned,
-            )
+            levels = open_levels(counts, max(self._order - shortest, 0), pruned=how.counting.pruned)
             parent = Lists(
                 words=as_numpy(table["word"]),
                 probability=as_numpy(table["probability"]),
@@ -181,12 +179,16 @@ class NgramWorker:
                 folder=folder,
             )
 
-        return self._once(output, lambda: _write_folder(output, estimate))
+        report = self._once(output, lambda: _write_folder(output, estimate))
+        # The memory in which the system keeps the file serves the next one; it need not reach the
+        # disk.
+        drop_levels(counts)
+        return report
 
     def order(
         self,
         bucket: int,
-        folders: list[str],
+        folders: Sequence[tuple[Path, int]],
         bucket_starts: npt.NDArray[np.int64],
         first_rows: npt.NDArray[np.int64],
         layout: Layout,
@@ -194,11 +196,10 @@ class NgramWorker:
     ) -> TaskReport:
         """Stage 5 for one bucket."""
         output = self._files.bucket(bucket, key)
-        paths = [Path(folder) for folder in folders]
 
         def place(folder: Path) -> int:
             return order_bucket(
-                paths, bucket, bucket_starts, first_rows, layout, self._files.model, folder
+                folders, bucket, bucket_starts, first_rows, layout, self._files.model, folder
             )
 
         return self._once(output, lambda: _write_folder(output, place))

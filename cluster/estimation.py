@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +15,8 @@ from cluster.pool import Pool
 from cluster.stage_log import StageLog
 from cluster.workspace import Workspace, write_json
 from lmserve.ngram.assembling import allocate_tables, finish_tables
-from lmserve.ngram.counting import Counted, open_shared
-from lmserve.ngram.estimation import Filed, file_level
+from lmserve.ngram.counting import Counted, has_levels, open_shared
+from lmserve.ngram.estimation import Filed, file_shared
 from lmserve.ngram.layout import Layout, LevelLayout, default_child_bits, position_bits
 from lmserve.ngram.levels import count_counts
 from lmserve.ngram.manifest import Manifest, seal
@@ -76,17 +76,36 @@ class Estimation:
         self.pool = pool
         self.vocabulary = vocabulary
 
-    def run(self, sharding: Sharding, counting: Counting) -> Manifest:
-        """Runs the stages from `discount` on."""
+    def run(
+        self,
+        sharding: Sharding,
+        counting: Counting,
+        recount: Callable[[Sequence[int]], None],
+    ) -> Manifest:
+        """Runs the stages from `discount` on.
+
+        Args:
+            sharding: the shards.
+            counting: how they were counted.
+            recount: counts shards again whose counts were used up by a build that was stopped, and
+                that now has other discounts.
+        """
         with self.log.stage("discount") as tally:
             sums = self._sum(sharding, counting)
             how = self._choose(sums, counting)
             shared = self._smooth_shared(sharding, sums, how)
             tally.rows = sum(len(context.words) for context in shared.values())
+        lost = [s for s in range(len(sharding)) if self._is_lost(s, how)]
+        if lost:
+            recount(lost)
         folders = self.smooth(sharding, how)
         plan = self._lay_out(folders, how)
         self.order(folders, plan, how)
         return self.finish(plan, how, sums, shared[()])
+
+    def _is_lost(self, shard: int, how: Smoothing) -> bool:
+        counts = self.files.counts(shard, how.counting.key)
+        return not self.files.smoothed(shard, how.key).exists() and not has_levels(counts)
 
     def _sum(self, sharding: Sharding, counting: Counting) -> _Sums:
         config, shards = self.config, range(len(sharding))
@@ -152,33 +171,36 @@ class Estimation:
             if prefix:
                 folder = self.files.shared(number, how.key)
                 folder.mkdir(exist_ok=True)
-                filed = Filed({}, {})
                 longest = self.config.order - 1
-                file_level(level, estimates, len(prefix), longest, how.bucket_starts, folder, filed)
-                filed.write(folder)
+                file_shared(level, estimates, len(prefix), longest, how.bucket_starts, folder)
         return shared
 
-    def smooth(self, sharding: Sharding, how: Smoothing) -> list[Path]:
-        """Counts -> probabilities and backoff weights; their folders, in the order of contexts."""
+    def smooth(self, sharding: Sharding, how: Smoothing) -> list[tuple[Path, int]]:
+        """Counts -> probabilities and backoff weights.
+
+        Returns:
+            Their folders, in the order of contexts, and how many words the shortest ones there
+            have.
+        """
         if sharding.shards:
             calls = [(s, sharding, how) for s in range(len(sharding))]
             amounts = [shard.records for shard in sharding.shards]
             self.log.run("smooth", self.pool, calls, amounts)
         split = sharding.split
         return [
-            self.files.smoothed(what, how.key)
+            (self.files.smoothed(what, how.key), len(sharding.shards[what].prefix) + 1)
             if isinstance(what, int)
-            else self.files.shared(split.index(what), how.key)
+            else (self.files.shared(split.index(what), how.key), len(what))
             for what in sharding.in_order()
         ]
 
-    def _lay_out(self, folders: Sequence[Path], how: Smoothing) -> _Plan:
+    def _lay_out(self, folders: Sequence[tuple[Path, int]], how: Smoothing) -> _Plan:
         """The widths of all fields, and where every bucket begins."""
         order, buckets = self.config.order, len(how.bucket_starts) - 1
         first_rows = np.zeros((buckets + 1, order), np.int64)
         first_rows[:, 0] = how.bucket_starts
         longest = [len(self.vocabulary), *[0] * (order - 1)]
-        for folder in folders:
+        for folder, _ in folders:
             filed = Filed.read(folder)
             for j, rows in filed.rows.items():
                 first_rows[1:, j] += rows
@@ -198,7 +220,7 @@ class Estimation:
         ]
         return _Plan(layout=Layout(tuple(levels)), first_rows=first_rows)
 
-    def order(self, folders: Sequence[Path], plan: _Plan, how: Smoothing) -> None:
+    def order(self, folders: Sequence[tuple[Path, int]], plan: _Plan, how: Smoothing) -> None:
         """Buckets -> the model's tables."""
         marker = self.files.laid_out(how.key)
         if not marker.exists():
@@ -207,9 +229,8 @@ class Estimation:
             marker.touch()
         if self.config.order == 1:
             return
-        names = [str(folder) for folder in folders]
         calls = [
-            (b, names, how.bucket_starts, plan.first_rows[b], plan.layout, how.key)
+            (b, folders, how.bucket_starts, plan.first_rows[b], plan.layout, how.key)
             for b in range(len(how.bucket_starts) - 1)
         ]
         amounts = np.diff(plan.first_rows.sum(axis=1)).tolist()

@@ -17,6 +17,7 @@ what exists.
 
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -64,7 +65,14 @@ class Run:
         self.scatter(pool, sharding)
         counting = self.count(pool, sharding)
         estimation = Estimation(self.config, self.files, self.log, pool, vocabulary)
-        manifest = estimation.run(sharding, counting)
+
+        def recount(shards: Sequence[int]) -> None:
+            for shard in shards:
+                shutil.rmtree(self.files.counts(shard, counting.key))
+            self.scatter(pool, sharding)
+            self.count(pool, sharding)
+
+        manifest = estimation.run(sharding, counting, recount)
         self.summarise(manifest, pool.size, time.monotonic() - started_s)
         return manifest
 

@@ -7,9 +7,10 @@ end.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +27,10 @@ from lmserve.ngram.manifest import (
 from lmserve.ngram.ordering import Rows
 from lmserve.ngram.packing import block_bases, pack_rows, place_wide
 from lmserve.ngram.shared import SharedContext
-from lmserve.ngram.tables import as_numpy, open_table, partial_name, write_table
+from lmserve.ngram.tables import Array, Schema, as_numpy, open_table, partial_name, write_table
 
 _EDGE_SCHEMA = {
+    "level": pa.uint32(),
     "row": pa.uint64(),
     "position": pa.uint32(),
     "prob": pa.uint32(),
@@ -36,7 +38,8 @@ _EDGE_SCHEMA = {
     "first_child": pa.uint64(),
 }
 _UNIGRAM_SCHEMA = {"log10_backoff": pa.float32(), "first_child": pa.uint64()}
-_WIDE_SCHEMA = {"first_child": pa.uint64()}
+_WIDE_SCHEMA = {"level": pa.uint32(), "first_child": pa.uint64()}
+_EDGES, _WIDE = "edges.arrow", "wide.arrow"
 _WORD_BYTES = 8
 # Larger than anything in an Arrow file of one column but its values.
 _LARGE_BYTES = 1 << 16
@@ -134,6 +137,8 @@ def write_bucket(
             "first_child": unigrams.first_child[:-1] + np.uint64(children),
         },
     )
+    all_edges: list[dict[str, Array]] = []
+    all_wide: list[dict[str, Array]] = []
     for k, (rows, level) in enumerate(zip(levels[1:], layout.levels, strict=True), 2):
         first = first_rows[k - 1]
         n = len(rows.entries)
@@ -163,18 +168,31 @@ def write_bucket(
         bits.write(layout.start_word(k) + begin // GROUP_ROWS * level.row_bits, packed)
         if inner:
             blocks.write(layout.start_block(k) + begin // BLOCK_ROWS, bases)
-            write_table(folder / f"wide-{k}.arrow", {"first_child": wide})
+            level_of = np.full(len(wide), k, np.uint32)
+            all_wide.append({"level": level_of, "first_child": wide})
         edges = np.r_[0:whole_begin, whole_end:n]
-        write_table(
-            folder / f"edges-{k}.arrow",
+        all_edges.append(
             {
+                "level": np.full(len(edges), k, np.uint32),
                 "row": (edges + first).astype(np.uint64),
                 "position": rows.positions[edges],
                 "prob": rows.probs[edges],
                 "backoff": rows.backoffs[edges] if inner else np.zeros(len(edges), np.uint32),
                 "first_child": first_child[edges],
-            },
+            }
         )
+    write_table(folder / _EDGES, _joined(all_edges, _EDGE_SCHEMA))
+    write_table(folder / _WIDE, _joined(all_wide, _WIDE_SCHEMA))
+
+
+def _joined(tables: Sequence[Mapping[str, Any]], schema: Schema) -> dict[str, Array]:
+    """Tables one after the other, empty ones of the schema's types before them."""
+    return {
+        name: np.concatenate(
+            [np.empty(0, kind.to_pandas_dtype()), *(np.asarray(table[name]) for table in tables)]
+        )
+        for name, kind in schema.items()
+    }
 
 
 def _whole_groups(first: int, end: int) -> tuple[int, int]:
@@ -202,11 +220,12 @@ def finish_tables(
     bits, blocks = _column(model / NGRAMS_FILE), _column(model / BLOCKS_FILE)
     all_wide: list[npt.NDArray[np.uint64]] = [np.empty(0, np.uint64)]
     wide_before = 0
+    edges = _joined([open_table(folder / _EDGES, _EDGE_SCHEMA) for folder in folders], _EDGE_SCHEMA)
+    wide_of = [
+        _joined([open_table(folder / _WIDE, _WIDE_SCHEMA)], _WIDE_SCHEMA) for folder in folders
+    ]
     for k, level in enumerate(layout.levels, 2):
-        edges = [open_table(folder / f"edges-{k}.arrow", _EDGE_SCHEMA) for folder in folders]
-        columns = {
-            name: np.concatenate([as_numpy(edge[name]) for edge in edges]) for name in _EDGE_SCHEMA
-        }
+        columns = {name: column[edges["level"] == k] for name, column in edges.items()}
         inner = level.child_bits > 0
         # Wide blocks are numbered by rising rows: those of buckets, and between them the edges'.
         parts: list[tuple[int, npt.NDArray[np.uint64], npt.NDArray[np.uint64]]] = []
@@ -233,11 +252,11 @@ def finish_tables(
             parts.append((int(group) * GROUP_ROWS, wide, bases))
         if not inner:
             continue
-        for folder, first, end in zip(
-            folders, first_rows[:-1, k - 1].tolist(), first_rows[1:, k - 1].tolist(), strict=True
+        for table, first, end in zip(
+            wide_of, first_rows[:-1, k - 1].tolist(), first_rows[1:, k - 1].tolist(), strict=True
         ):
             begin, stop = _whole_groups(first, end)
-            wide = as_numpy(open_table(folder / f"wide-{k}.arrow", _WIDE_SCHEMA)["first_child"])
+            wide = table["first_child"][table["level"] == k]
             index = layout.start_block(k) + begin // BLOCK_ROWS
             if len(wide):
                 parts.append((begin, wide, blocks.read(index, (stop - begin) // BLOCK_ROWS)))

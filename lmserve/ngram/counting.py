@@ -39,6 +39,7 @@ from lmserve.text.word_table import OOV, Ids
 
 _TOKENS = "token"
 _RECORDS = "record"
+_LEVELS = "levels.arrow"
 _LEFT_OUT_SCHEMA = {"count": pa.int64(), "words": pa.uint32()}
 
 
@@ -215,12 +216,10 @@ def save_contexts(contexts: ShardContexts, thresholds: npt.NDArray[np.int64], fo
     rows = [len(level.words) for level in levels]
     counted = Counted([0] * missing + rows, [[0] * 4] * missing + counts_of_counts)
     (folder / "counted.json").write_text(json.dumps(asdict(counted)))
+    if levels:
+        whole = [column for level in levels for column in (level.words, level.first_words)]
+        save_numbers(folder / _LEVELS, whole, _small_columns(levels))
     for j, level in enumerate(levels):
-        last = j + 1 == len(levels)
-        small = [np.asarray(level.counts, np.uint32), lengths(level.list_ends)]
-        small += [] if last else [lengths(level.child_ends)]
-        small += [] if level.raw_counts is None else [np.asarray(level.raw_counts, np.uint32)]
-        save_numbers(folder / f"level-{j}.arrow", [level.words, level.first_words], small)
         if level.left_out is not None:
             left_out = {"count": level.left_out.counts, "words": level.left_out.words}
             write_table(folder / f"left-out-{j}.arrow", left_out)
@@ -229,33 +228,56 @@ def save_contexts(contexts: ShardContexts, thresholds: npt.NDArray[np.int64], fo
     return sum(rows)
 
 
+def _small_columns(levels: Sequence[Level]) -> Iterator[Ids]:
+    for level in levels:
+        yield np.asarray(level.counts, np.uint32)
+        yield lengths(level.list_ends)
+        # The longest contexts have no children, which need not be written.
+        yield lengths(level.child_ends if level is not levels[-1] else level.child_ends[:0])
+        if level.raw_counts is not None:
+            yield np.asarray(level.raw_counts, np.uint32)
+
+
 def open_shared(folder: Path, *, raw: bool) -> SharedList:
     """`ShardContexts.shared` of what `save_contexts` wrote."""
-    words, counts, *rest = open_numbers(folder / "shared.arrow", 2 + raw, 0)
+    (words, counts, *rest), _ = open_numbers(folder / "shared.arrow", 2 + raw)
     return words, counts, rest[0] if raw else None
+
+
+def has_levels(folder: Path) -> bool:
+    """Whether `open_levels` still has what `save_contexts` wrote."""
+    return (folder / _LEVELS).exists() or not any(Counted.read(folder).rows)
+
+
+def drop_levels(folder: Path) -> None:
+    """Deletes what `open_levels` reads, once it has been made use of; sums are kept."""
+    for path in [folder / _LEVELS, *folder.glob("left-out-*")]:
+        path.unlink(missing_ok=True)
 
 
 def open_levels(folder: Path, levels: int, *, pruned: bool, raw: bool = False) -> list[Level]:
     """The levels that `save_contexts` wrote: thinned if `pruned`, with raw counts if `raw`."""
+    if levels == 0:
+        return []
+    whole, small = open_numbers(folder / _LEVELS, 2 * levels)
     opened = []
+    columns = len(small) // levels
     for j in range(levels):
-        last = j + 1 == levels
-        words, first_words, counts, list_lengths, *rest = open_numbers(
-            folder / f"level-{j}.arrow", 2, 2 + (not last) + raw
-        )
-        children = np.zeros(len(first_words), np.uint32) if last else rest[0]
+        counts, list_lengths, children, *rest = small[j * columns : (j + 1) * columns]
+        if j + 1 == levels:
+            children = np.zeros_like(list_lengths)
         left_out = None
         if pruned:
             table = open_table(folder / f"left-out-{j}.arrow", _LEFT_OUT_SCHEMA)
             left_out = LeftOut(as_numpy(table["count"]), as_numpy(table["words"]))
         opened.append(
             Level(
-                words=words,
+                words=whole[2 * j],
                 counts=counts,
-                raw_counts=rest[-1] if raw else None,
+                raw_counts=rest[0] if raw else None,
                 list_ends=np.cumsum(list_lengths, dtype=np.uint32),
                 child_ends=np.cumsum(children, dtype=np.uint32),
-                first_words=first_words,
+                first_words=whole[2 * j + 1],
                 left_out=left_out,
             )
         )

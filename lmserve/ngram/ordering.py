@@ -154,20 +154,24 @@ def _split(
     split_words = np.empty(len(words) if with_words else 0, np.uint32)
     split_first = np.empty(len(first_words) if with_first_words else 0, np.uint32)
     starts = np.zeros((buckets + 1, 2), np.int64)
-    begin = np.int64(0)
+    bucket_of = np.empty(len(list_ends), np.uint32)
+    begin = np.uint32(0)
     for context in range(len(list_ends)):
         bucket = bucket_of_word[first_words[context]]
+        bucket_of[context] = bucket
         starts[bucket + 1, 0] += 1
         starts[bucket + 1, 1] += list_ends[context] - begin
-        begin = np.int64(list_ends[context])
+        begin = list_ends[context]
     for bucket in range(buckets):
-        starts[bucket + 1] += starts[bucket]
+        starts[bucket + 1, 0] += starts[bucket, 0]
+        starts[bucket + 1, 1] += starts[bucket, 1]
     cursors = starts.copy()
-    begin = np.int64(0)
+    begin = np.uint32(0)
     for context in range(len(list_ends)):
-        end = np.int64(list_ends[context])
-        bucket = bucket_of_word[first_words[context]]
-        target, at = cursors[bucket]
+        end = list_ends[context]
+        bucket = bucket_of[context]
+        target = cursors[bucket, 0]
+        at = cursors[bucket, 1]
         contexts[target] = np.uint64(end - begin) | (np.uint64(backoffs[context]) << _HIGH)
         if with_first_words:
             split_first[target] = first_words[context]

@@ -4,39 +4,38 @@ Most counts and lengths are 1: a byte does for nearly all of them, and those tha
 beside.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 from numba import njit
 
-from lmserve.ngram.tables import as_numpy, open_batches, write_batches
+from lmserve.ngram.arrays import Array, Bytes, open_arrays, write_arrays
 from lmserve.text.word_table import Ids
 
-Bytes = npt.NDArray[np.uint8]
 _MARK = np.uint32(255)
-_COLUMN = "bytes"
 
 
-def save_numbers(path: Path, whole: Sequence[Ids], small: Sequence[Ids]) -> None:
+def save_numbers(path: Path, whole: Iterable[Ids], small: Iterable[Ids]) -> None:
     """Writes uint32 arrays: those of `whole` as they are, of `small` in a byte a number."""
-    arrays = [*whole, *(part for numbers in small for part in _divide(numbers))]
-    batches = [pa.record_batch([array.view(np.uint8)], [_COLUMN]) for array in arrays]
-    write_batches(path, batches)
+
+    def arrays() -> Iterator[Array]:
+        yield from whole
+        for numbers in small:
+            yield from _divide(numbers)
+
+    write_arrays(path, arrays())
 
 
-def open_numbers(path: Path, whole: int, small: int) -> list[Ids]:
-    """The arrays that `save_numbers` wrote: `whole` of the first kind, `small` of the second."""
-    reader = open_batches(path)
-    batches = [as_numpy(reader.get_batch(b).column(0)) for b in range(whole + 3 * small)]
-    arrays: list[Ids] = [batch.view(np.uint32) for batch in batches[:whole]]
-    for b in range(whole, len(batches), 3):
-        numbers = batches[b].astype(np.uint32)
-        numbers[batches[b + 1].view(np.uint32)] = batches[b + 2].view(np.uint32)
-        arrays.append(numbers)
-    return arrays
+def open_numbers(path: Path, whole: int) -> tuple[list[Ids], list[Ids]]:
+    """The arrays that `save_numbers` wrote: `whole` of the first kind, and those of the second."""
+    arrays = open_arrays(path)
+    small: list[Ids] = []
+    for b in range(whole, len(arrays), 3):
+        numbers = arrays[b].astype(np.uint32)
+        numbers[arrays[b + 1].view(np.uint32)] = arrays[b + 2].view(np.uint32)
+        small.append(numbers)
+    return [array.view(np.uint32) for array in arrays[:whole]], small
 
 
 @njit(cache=True, nogil=True)

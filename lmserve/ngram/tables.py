@@ -55,9 +55,14 @@ def open_batches(path: Path) -> pa.RecordBatchFileReader:
     try:
         return pa.ipc.open_file(pa.memory_map(str(path), "r"))
     except (OSError, pa.ArrowException) as error:
-        raise CorruptModelError(
-            f"{path} is missing or damaged: {error}", "Build the model again, or copy it again."
-        ) from error
+        raise damaged(path, error) from error
+
+
+def damaged(path: Path, reason: object) -> CorruptModelError:
+    """The error for a file that is missing or not what was written."""
+    return CorruptModelError(
+        f"{path} is missing or damaged: {reason}", "Build the model again, or copy it again."
+    )
 
 
 def open_table(path: Path, schema: Schema) -> dict[str, pa.Array]:

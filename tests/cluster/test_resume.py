@@ -17,7 +17,7 @@ from cluster.costs import StageReport
 from cluster.progress import Silent
 from cluster.workspace import Workspace
 from lmserve.errors import BuildError, DiscountError, InputError
-from lmserve.ngram.discounting import FALLBACK_DISCOUNTS
+from lmserve.ngram.discounting import FALLBACK_DISCOUNTS, Discounts
 from lmserve.ngram.smoothing_methods import SmoothingOptions
 from lmserve.text import sources
 
@@ -76,7 +76,7 @@ def test_a_stopped_build_is_continued(
         build(config, StopAfter(stage))
     files = Workspace(tmp_path / "model.building")
     outputs = [*files.folder.glob("*/0*"), *files.folder.glob("shards/bucket-*")]
-    done = {path: path.stat().st_mtime_ns for path in outputs}
+    done = {path: path.stat().st_ino for path in outputs}
     assert done
     with pytest.raises(BuildError, match="there is an unfinished build"):
         build(config)
@@ -89,7 +89,7 @@ def test_a_stopped_build_is_continued(
             # Records are deleted when they are counted.
             if name in ("count", "finish"):
                 there = [path for path in done if path.exists()]
-                keep.update({path: path.stat().st_mtime_ns for path in there})
+                keep.update({path: path.stat().st_ino for path in there})
 
     # Also with another number of workers, whose shards would have been others.
     assert build(replace(config, resume=True, workers=3), Watch()).digest == expected
@@ -102,7 +102,7 @@ def test_other_discounts_keep_what_is_counted(tmp_path: Path) -> None:
     config = BuildConfig(inputs=(str(path),), output=tmp_path / "model", order=2, workers=1)
     with pytest.raises(DiscountError, match="no Kneser-Ney discount can be computed for order 1"):
         build(config)
-    counted = Workspace(config.folder).counts(0, config.counts_key) / "level-0.arrow"
+    counted = Workspace(config.folder).counts(0, config.counts_key) / "counted.json"
     before = counted.stat()
     seen = []
 
@@ -117,6 +117,17 @@ def test_other_discounts_keep_what_is_counted(tmp_path: Path) -> None:
     assert seen == [(before.st_ino, before.st_mtime_ns)]
     assert manifest.discounts == [fallback, fallback]
     assert np.isfinite(lmserve.load(config.output).score("a b c"))
+
+
+def test_counts_that_were_used_up_are_made_again(text: Path, tmp_path: Path) -> None:
+    options = SmoothingOptions(discounts=(Discounts(0.5, 1.0, 1.5),) * 3)
+    whole = BuildConfig(inputs=(str(text),), output=tmp_path / "whole", order=3, options=options)
+    expected = build(whole, on_ray=False).digest
+    config = BuildConfig(inputs=(str(text),), output=tmp_path / "model", order=3)
+    files = stopped(config, "smooth")
+    assert not list(files.folder.glob("shards/*counts*/levels.arrow"))
+    again = replace(config, options=options, resume=True)
+    assert build(again, on_ray=False).digest == expected
 
 
 def test_a_build_stopped_before_anything_is_done_leaves_nothing(text: Path, tmp_path: Path) -> None:
@@ -144,8 +155,8 @@ def test_what_a_crash_left_incomplete_is_done_again(
     (files.folder / "pieces" / "000002-words.arrow.0123.partial").write_bytes(b"half")
     config = replace(config, resume=True)
     files = stopped(config, "smooth")
-    (files.counts(0, config.counts_key) / "lists-1.arrow").write_bytes(b"ARROW1")
-    next(files.folder.glob("shards/00001-smoothed-*/level-2.arrow")).write_bytes(b"")
+    (files.counts(0, config.counts_key) / "shared.arrow").write_bytes(b"ARROW1")
+    next(files.folder.glob("shards/00001-smoothed-*/levels.arrow")).write_bytes(b"")
     (files.folder / "shards" / "00000-counts-adjusted.0123.partial").mkdir()
     assert build(config, on_ray=False).digest == expected
 

@@ -1,0 +1,88 @@
+"""Arrays in one Arrow IPC file, a batch each: what one stage of a build leaves to the next."""
+
+import os
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from lmserve.ngram.tables import as_numpy, damaged, open_batches, write_batches
+
+Array = npt.NDArray[Any]
+Bytes = npt.NDArray[np.uint8]
+_COLUMN = "bytes"
+
+
+def write_arrays(path: Path, arrays: Iterable[Array]) -> None:
+    """Writes one or more arrays, each when it comes, by an atomic rename."""
+    flat = (np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in arrays)
+    write_batches(path, (pa.record_batch([array], [_COLUMN]) for array in flat))
+
+
+def open_arrays(path: Path) -> list[Bytes]:
+    """The bytes of each array that `write_arrays` wrote, mapped into memory: uint8 [.]."""
+    reader = open_batches(path)
+    return [as_numpy(reader.get_batch(b).column(0)) for b in range(reader.num_record_batches)]
+
+
+class ArrayFile:
+    """Reads parts of arrays that `write_arrays` wrote.
+
+    They are read, not mapped: what is looked at once costs less so. The file is not kept open: some
+    builds have more of them than a process may open.
+
+    Args:
+        path: the file.
+
+    Raises:
+        CorruptModelError: it is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            state = path.stat()
+            self._starts = _starts(path, state.st_ino, state.st_mtime_ns, state.st_size)
+        except (OSError, pa.ArrowException) as error:
+            raise damaged(path, error) from error
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def read(self, number: int, first: int, target: Array) -> None:
+        """Fills an array.
+
+        Args:
+            number: of the array to read from.
+            first: index in it of the first element, all being of the target's type.
+            target: contiguous, any type.
+
+        Raises:
+            CorruptModelError: there is not so much in the file.
+        """
+        at = self._starts[number] + first * target.itemsize
+        left = target.reshape(-1).view(np.uint8).data
+        file = os.open(self._path, os.O_RDONLY)
+        try:
+            while len(left) > 0:
+                n = os.preadv(file, [left], at)
+                if n == 0:
+                    raise damaged(self._path, "it ends too early")
+                at += n
+                left = left[n:]
+        finally:
+            os.close(file)
+
+
+@lru_cache(maxsize=1 << 12)
+def _starts(path: Path, _inode: int, _changed_ns: int, _size_bytes: int) -> tuple[int, ...]:
+    """Where each array begins in a file; remembered, since to look makes the system read ahead."""
+    with pa.memory_map(str(path), "r") as mapped:
+        start = mapped.read_buffer(1).address
+        reader = pa.ipc.open_file(mapped)
+        columns = [reader.get_batch(b).column(0) for b in range(reader.num_record_batches)]
+        return tuple(column.buffers()[1].address - start for column in columns)
