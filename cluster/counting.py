@@ -20,7 +20,7 @@ from cluster.workspace import Workspace
 from lmserve.errors import BuildError
 from lmserve.ngram.counting import (
     count_shard,
-    drop_levels,
+    give_up_levels,
     open_levels,
     save_contexts,
     scatter_piece,
@@ -177,12 +177,11 @@ class NgramWorker:
                 shortest=shortest,
                 bucket_starts=how.bucket_starts,
                 folder=folder,
+                spares=self._files.spares,
             )
 
         report = self._once(output, lambda: _write_folder(output, estimate))
-        # The memory in which the system keeps the file serves the next one; it need not reach the
-        # disk.
-        drop_levels(counts)
+        give_up_levels(counts, self._files.spares)
         return report
 
     def order(

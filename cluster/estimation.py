@@ -16,7 +16,7 @@ from cluster.stage_log import StageLog
 from cluster.workspace import Workspace, write_json
 from lmserve.ngram.assembling import allocate_tables, finish_tables
 from lmserve.ngram.counting import Counted, has_levels, open_shared
-from lmserve.ngram.estimation import Filed, file_shared
+from lmserve.ngram.filing import Filed, filing
 from lmserve.ngram.layout import Layout, LevelLayout, default_child_bits, position_bits
 from lmserve.ngram.levels import count_counts
 from lmserve.ngram.manifest import Manifest, seal
@@ -172,7 +172,8 @@ class Estimation:
                 folder = self.files.shared(number, how.key)
                 folder.mkdir(exist_ok=True)
                 longest = self.config.order - 1
-                file_shared(level, estimates, len(prefix), longest, how.bucket_starts, folder)
+                with filing(folder, how.bucket_starts, longest, self.files.spares) as file:
+                    file(level, estimates, len(prefix))
         return shared
 
     def smooth(self, sharding: Sharding, how: Smoothing) -> list[tuple[Path, int]]:

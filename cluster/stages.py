@@ -162,9 +162,8 @@ class Run:
             calls = [(s, sharding, len(self.pieces), how) for s in range(len(sharding))]
             self.log.run("count", pool, calls, [shard.records for shard in sharding.shards])
         self._used_bytes = used_bytes(self.files)
-        # They will not be read again; what is deleted early need never reach the disk.
         for piece in self.pieces:
-            self.files.records(piece.index).unlink(missing_ok=True)
+            self.files.spares.give(self.files.records(piece.index))
         return how
 
     def summarise(self, manifest: Manifest, workers: int, wall_s: float) -> None:

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lmserve.errors import BuildError, CorruptModelError
+from lmserve.ngram.spares import Spares
 from lmserve.ngram.tables import open_batches, partial_name
 from lmserve.text.sources import Piece, shown
 
@@ -71,6 +72,11 @@ class Workspace:
     def smoothed(self, shard: int, key: str) -> Path:
         """A shard smoothed in the way that `key` stands for."""
         return self.folder / "shards" / f"{shard:05}-smoothed-{key}"
+
+    @property
+    def spares(self) -> Spares:
+        """Files that are no longer needed."""
+        return Spares(self.folder / "spares")
 
     @property
     def readable_words(self) -> Path:

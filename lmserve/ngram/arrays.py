@@ -1,7 +1,8 @@
 """Arrays in one Arrow IPC file, a batch each: what one stage of a build leaves to the next."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -10,27 +11,40 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from lmserve.ngram.tables import as_numpy, damaged, open_batches, write_batches
+from lmserve.ngram.spares import Spares
+from lmserve.ngram.tables import as_numpy, batch_writer, damaged, open_batches
 
 Array = npt.NDArray[Any]
 Bytes = npt.NDArray[np.uint8]
 _COLUMN = "bytes"
 
 
-def write_arrays(path: Path, arrays: Iterable[Array]) -> None:
-    """Writes one or more arrays, each when it comes, by an atomic rename."""
-    flat = (np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in arrays)
-    write_batches(path, (pa.record_batch([array], [_COLUMN]) for array in flat))
+@contextmanager
+def array_writer(path: Path, spares: Spares | None = None) -> Iterator[Callable[[Array], None]]:
+    """A function that writes one array after the other while a `with` block runs.
+
+    Args:
+        path: of the file, which has this name when it is complete.
+        spares: where to look for a file to write over.
+    """
+    schema = pa.schema([(_COLUMN, pa.uint8())])
+    with batch_writer(path, schema, spares) as writer:
+
+        def write(array: Array) -> None:
+            flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+            writer.write_batch(pa.record_batch([flat], schema=schema))
+
+        yield write
 
 
 def open_arrays(path: Path) -> list[Bytes]:
-    """The bytes of each array that `write_arrays` wrote, mapped into memory: uint8 [.]."""
+    """The bytes of each array that `array_writer` wrote, mapped into memory: uint8 [.]."""
     reader = open_batches(path)
     return [as_numpy(reader.get_batch(b).column(0)) for b in range(reader.num_record_batches)]
 
 
 class ArrayFile:
-    """Reads parts of arrays that `write_arrays` wrote.
+    """Reads parts of arrays that `array_writer` wrote.
 
     They are read, not mapped: what is looked at once costs less so. The file is not kept open: some
     builds have more of them than a process may open.

@@ -20,6 +20,7 @@ from lmserve.ngram.records import RecordLayout, Records, partition
 from lmserve.ngram.sharding import Prefix, Sharding, survey
 from lmserve.ngram.small_numbers import lengths, open_numbers, save_numbers
 from lmserve.ngram.sorting import sort_records
+from lmserve.ngram.spares import Spares
 from lmserve.ngram.tables import (
     as_numpy,
     binary_column,
@@ -249,10 +250,9 @@ def has_levels(folder: Path) -> bool:
     return (folder / _LEVELS).exists() or not any(Counted.read(folder).rows)
 
 
-def drop_levels(folder: Path) -> None:
-    """Deletes what `open_levels` reads, once it has been made use of; sums are kept."""
-    for path in [folder / _LEVELS, *folder.glob("left-out-*")]:
-        path.unlink(missing_ok=True)
+def give_up_levels(folder: Path, spares: Spares) -> None:
+    """Takes what `open_levels` reads out of use, once it has been made use of; sums are kept."""
+    spares.give(folder / _LEVELS)
 
 
 def open_levels(folder: Path, levels: int, *, pruned: bool, raw: bool = False) -> list[Level]:

@@ -4,13 +4,13 @@ Most counts and lengths are 1: a byte does for nearly all of them, and those tha
 beside.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from numba import njit
 
-from lmserve.ngram.arrays import Array, Bytes, open_arrays, write_arrays
+from lmserve.ngram.arrays import Bytes, array_writer, open_arrays
 from lmserve.text.word_table import Ids
 
 _MARK = np.uint32(255)
@@ -18,13 +18,12 @@ _MARK = np.uint32(255)
 
 def save_numbers(path: Path, whole: Iterable[Ids], small: Iterable[Ids]) -> None:
     """Writes uint32 arrays: those of `whole` as they are, of `small` in a byte a number."""
-
-    def arrays() -> Iterator[Array]:
-        yield from whole
+    with array_writer(path) as write:
+        for numbers in whole:
+            write(numbers)
         for numbers in small:
-            yield from _divide(numbers)
-
-    write_arrays(path, arrays())
+            for part in _divide(numbers):
+                write(part)
 
 
 def open_numbers(path: Path, whole: int) -> tuple[list[Ids], list[Ids]]:

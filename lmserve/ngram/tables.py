@@ -1,7 +1,9 @@
 """Arrow IPC files: written whole or not at all, read by mapping them into memory."""
 
+import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lmserve.errors import CorruptModelError
+from lmserve.ngram.spares import Spares
 
 Array = npt.NDArray[Any]
 _READ_BYTES = 1 << 20
@@ -30,20 +33,38 @@ def partial_name(path: Path) -> Path:
     return path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
 
 
-def write_batches(path: Path, batches: Iterable[pa.RecordBatch]) -> None:
-    """Writes one or more batches of one schema as an Arrow IPC file, by an atomic rename.
+@contextmanager
+def batch_writer(
+    path: Path, schema: pa.Schema, spares: Spares | None = None
+) -> Iterator[pa.RecordBatchFileWriter]:
+    """Writes an Arrow IPC file while a `with` block runs, and gives it its name in the end.
 
     A reader finds the whole file or none, and writing it again changes nothing: that is what
     makes every stage safe to repeat after a crash.
+
+    Args:
+        path: of the file.
+        schema: of its batches.
+        spares: where to look for a file to write over.
     """
     partial = partial_name(path)
+    over = spares is not None and spares.take(partial)
+    with pa.PythonFile(partial.open("r+b" if over else "wb"), "w") as sink:
+        with pa.ipc.new_file(sink, schema) as writer:
+            yield writer
+        size_bytes = sink.tell()
+    os.truncate(partial, size_bytes)
+    partial.rename(path)
+
+
+def write_batches(path: Path, batches: Iterable[pa.RecordBatch]) -> None:
+    """Writes one or more batches of one schema as an Arrow IPC file, see `batch_writer`."""
     iterator = iter(batches)
     first = next(iterator)
-    with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, first.schema) as writer:
+    with batch_writer(path, first.schema) as writer:
         writer.write_batch(first)
         for batch in iterator:
             writer.write_batch(batch)
-    partial.rename(path)
 
 
 def open_batches(path: Path) -> pa.RecordBatchFileReader:

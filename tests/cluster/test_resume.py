@@ -156,7 +156,7 @@ def test_what_a_crash_left_incomplete_is_done_again(
     config = replace(config, resume=True)
     files = stopped(config, "smooth")
     (files.counts(0, config.counts_key) / "shared.arrow").write_bytes(b"ARROW1")
-    next(files.folder.glob("shards/00001-smoothed-*/levels.arrow")).write_bytes(b"")
+    next(files.folder.glob("shards/00001-smoothed-*/entries.arrow")).write_bytes(b"")
     (files.folder / "shards" / "00000-counts-adjusted.0123.partial").mkdir()
     assert build(config, on_ray=False).digest == expected
 
