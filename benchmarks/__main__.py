@@ -1,6 +1,6 @@
 """What lmserve costs, beside KenLM where the folder of its programs is given.
 
-python -m benchmarks build TEXT [--kenlm FOLDER] [--memory 4GB]
+python -m benchmarks build TEXT [--kenlm FOLDER] [--memory 4GB] [--runs 3]
 python -m benchmarks growth TEXT [--memory 4GB]
 python -m benchmarks agreement TEXT --kenlm FOLDER
 python -m benchmarks queries MODEL ...
@@ -10,13 +10,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from typing import Annotated
 
 from typer import Argument, Option, Typer
 
 from benchmarks.agreement import compare
 from benchmarks.building import Built, build_kenlm, build_ours
-from benchmarks.measure import Cost, environment
+from benchmarks.measure import Cost, Sample, environment
 from benchmarks.pictures import draw_growth, draw_memory
 from jobs.shell import parse_size
 
@@ -33,19 +34,25 @@ def measure_build(
     kenlm: Programs = None,
     order: int = 5,
     memory: Annotated[list[str] | None, Option(help="One build for each.")] = None,
+    runs: Annotated[int, Option(help="In turn with KenLM; medians are told.")] = 1,
     picture: Picture = None,
 ) -> None:
     """Text to a model that answers: time, memory, and where they go."""
-    runs = {}
+    curves: dict[str, tuple[list[Sample], int]] = {}
     with _folder() as folder:
         source = _copy(text, folder)
         print(f"{environment()}\n")
         for limit in memory or ["4GB"]:
-            built = build_ours(source, folder / "model", order, parse_size(limit))
-            runs[f"--memory {limit}"] = (built.samples, parse_size(limit))
-            peer = build_kenlm(kenlm, source, order, parse_size(limit)) if kenlm else None
+            builds: list[Built] = []
+            peers: list[Cost] = []
+            for _ in range(runs):
+                builds.append(build_ours(source, folder / "model", order, parse_size(limit)))
+                if kenlm:
+                    peers.append(build_kenlm(kenlm, source, order, parse_size(limit)))
+            built = sorted(builds, key=lambda built: built.cost.cpu_s)[runs // 2]
+            curves[f"--memory {limit}"] = (built.samples, parse_size(limit))
             print(f"## order {order}, --memory {limit}: {built.ngrams:,} n-grams\n")
-            _print_costs(built.cost, peer)
+            _print_costs([built.cost for built in builds], peers)
             print(
                 f"\nThe start of Ray and its workers, not counted above, took "
                 f"{built.start_s:.1f} s; Ray's own processes had {built.ray_bytes / 1e9:.2f} GB. "
@@ -53,7 +60,7 @@ def measure_build(
             )
             _print_stages(built)
     if picture:
-        draw_memory(picture, runs)
+        draw_memory(picture, curves)
 
 
 @app.command("growth")
@@ -118,7 +125,7 @@ def _multiply(text: Path, folder: Path, times: int) -> Path:
     return multiplied
 
 
-def _print_costs(ours: Cost, peer: Cost | None) -> None:
+def _print_costs(ours: list[Cost], peers: list[Cost]) -> None:
     print(
         "| | lmserve | lmplz piped into build_binary probing | ratio |\n| --- | --- | --- | --- |"
     )
@@ -127,10 +134,17 @@ def _print_costs(ours: Cost, peer: Cost | None) -> None:
         ("CPU", "cpu_s", 1.0, "s"),
         ("peak memory", "memory_bytes", 1e9, "GB"),
     ):
-        mine = getattr(ours, field) / unit
-        theirs = getattr(peer, field) / unit if peer else None
-        compared = f"{theirs:.2f} {suffix} | {theirs / mine:.2f}" if theirs else "- | -"
-        print(f"| {name} | {mine:.2f} {suffix} | {compared} |")
+        mine, theirs = ([getattr(cost, field) / unit for cost in costs] for costs in (ours, peers))
+        compared = "- | -"
+        if theirs:
+            compared = f"{_median(theirs, suffix)} | {median(theirs) / median(mine):.2f}"
+        print(f"| {name} | {_median(mine, suffix)} | {compared} |")
+
+
+def _median(values: list[float], unit: str) -> str:
+    if len(values) == 1:
+        return f"{values[0]:.2f} {unit}"
+    return f"{median(values):.2f} {unit} ({min(values):.2f} to {max(values):.2f})"
 
 
 def _print_stages(built: Built) -> None:

@@ -27,7 +27,7 @@ from lmserve.ngram.vocabulary import Vocabulary
 from lmserve.text.special_tokens import BOS, EOS
 
 # Rows ordered at a time: what is written to in no order should stay near the cache.
-_ROWS_PER_BUCKET = 2 << 20
+_ROWS_PER_BUCKET = 1 << 20
 _BYTES_PER_ROW = 80
 
 

@@ -67,8 +67,10 @@ class ShardContexts:
 @njit(cache=True, nogil=True)
 def count_counts(counts: Counts) -> Offsets:
     """How many counts are 1, 2, 3, 4: int64 [4]."""
-    found = np.zeros(4, np.int64)
+    ones = twos = threes = fours = 0
     for count in counts:
-        if 0 < count < 5:
-            found[np.int64(count) - 1] += 1
-    return found
+        ones += count == 1
+        twos += count == 2
+        threes += count == 3
+        fours += count == 4
+    return np.array((ones, twos, threes, fours), np.int64)

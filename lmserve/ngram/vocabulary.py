@@ -14,7 +14,16 @@ from lmserve.ngram.tables import as_numpy, binary_column, binary_parts, open_tab
 from lmserve.text.batching import encode_texts
 from lmserve.text.special_tokens import BOS, EOS, FIRST_WORD, SPECIAL_WORDS, UNK, SpecialTokens
 from lmserve.text.tokenizer import encode
-from lmserve.text.word_table import OOV, Bytes, Ids, Offsets, build_slots, find_word, hash_word
+from lmserve.text.word_table import (
+    OOV,
+    Bytes,
+    Ids,
+    Offsets,
+    build_slots,
+    equal_bytes,
+    find_word,
+    hash_word,
+)
 
 WORDS_FILE = "vocabulary.arrow"
 SLOTS_FILE = "vocabulary-slots.arrow"
@@ -127,24 +136,14 @@ def write_vocabulary(
     tables = list(pieces)
     special = [as_numpy(table["count"].combine_chunks())[:FIRST_WORD] for table in tables]
     special_counts = np.sum(special, axis=0)
-    merged = (
-        pa.concat_tables(table.slice(FIRST_WORD) for table in tables)
-        .group_by("word")
-        .aggregate([("count", "sum")])
-    )
+    counted = pa.concat_tables(table.slice(FIRST_WORD) for table in tables)
+    words, counts = _merge(counted["word"].combine_chunks(), counted["count"].to_numpy())
     if limit != ALL_WORDS:
-        counts = merged["count_sum"].to_numpy()
-        keep = limit.keep(merged["word"].combine_chunks(), counts)
+        keep = limit.keep(words, counts)
         special_counts[UNK] += counts[~keep].sum()
-        merged = merged.filter(pa.array(keep))
-    ordered = merged.take(hash_order(merged["word"].combine_chunks()))
-    words = pa.concat_arrays(
-        [
-            pa.array(SPECIAL_WORDS, pa.large_binary()),
-            pa.concat_arrays(ordered["word"].chunks or [pa.array([], pa.large_binary())]),
-        ]
-    )
-    counts = np.concatenate([special_counts, ordered["count_sum"].to_numpy()]).astype(np.int64)
+        words, counts = words.filter(pa.array(keep)), counts[keep]
+    words = pa.concat_arrays([pa.array(SPECIAL_WORDS, pa.large_binary()), words])
+    counts = np.concatenate([special_counts, counts]).astype(np.int64)
     # Sentences begin as often as they end; the text itself holds no <s>.
     counts[BOS] = counts[EOS]
     save_vocabulary(words, counts, folder)
@@ -162,6 +161,50 @@ def save_vocabulary(words: pa.Array, counts: npt.NDArray[np.int64], folder: Path
     slots = build_slots(offsets, data, 1 << (2 * len(words) - 1).bit_length())
     write_table(folder / SLOTS_FILE, {"id": slots})
     write_table(folder / WORDS_FILE, {"word": binary_column(offsets, data), "count": counts})
+
+
+def _merge(
+    words: pa.Array, counts: npt.NDArray[np.int64]
+) -> tuple[pa.Array, npt.NDArray[np.int64]]:
+    """Distinct words in `hash_order`, and the sums of their counts, of words that may repeat."""
+    offsets, data = binary_parts(words)
+    hashes = hash_words(offsets, data)
+    first, totals, collide = _merge_runs(np.argsort(hashes), hashes, offsets, data, counts)
+    if not collide:
+        return words.take(pa.array(first)), totals
+    merged = (
+        pa.table({"word": words, "count": counts}).group_by("word").aggregate([("count", "sum")])
+    )
+    distinct = merged["word"].combine_chunks()
+    order = hash_order(distinct)
+    return distinct.take(pa.array(order)), merged["count_sum"].to_numpy()[order]
+
+
+@njit(cache=True, nogil=True)
+def _merge_runs(
+    order: npt.NDArray[np.int64],
+    hashes: npt.NDArray[np.uint64],
+    offsets: Offsets,
+    data: Bytes,
+    counts: npt.NDArray[np.int64],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], bool]:
+    """One word of every run of equal hashes, and the run's count; whether a run has several."""
+    first = np.empty(len(order), np.int64)
+    totals = np.empty(len(order), np.int64)
+    n = -1
+    for i in range(len(order)):
+        word = order[i]
+        length = offsets[word + 1] - offsets[word]
+        if i == 0 or hashes[word] != hashes[first[n]]:
+            n += 1
+            first[n] = word
+            totals[n] = 0
+        elif offsets[first[n] + 1] - offsets[first[n]] != length or not equal_bytes(
+            data, offsets[first[n]], data, offsets[word], length
+        ):
+            return first[:0], totals[:0], True
+        totals[n] += counts[word]
+    return first[: n + 1], totals[: n + 1], False
 
 
 def hash_order(words: pa.Array) -> npt.NDArray[np.int64]:
