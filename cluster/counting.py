@@ -166,7 +166,7 @@ class NgramWorker:
             levels = open_levels(counts, max(self._order - shortest, 0), pruned=how.counting.pruned)
             parent = Lists(
                 words=as_numpy(table["word"]),
-                probability=as_numpy(table["probability"]),
+                probability=as_numpy(table["probability"]).copy(),
                 list_ends=np.array([len(table["word"])], np.uint32),
                 child_ends=np.array([len(levels[0].list_ends) if levels else 0], np.uint32),
             )

@@ -66,12 +66,12 @@ def estimate(shorter: Lists, level: Level, rule: OrderRule, vocabulary_size: int
         vocabulary_size: V.
     """
     probability, positions, backoff = _estimate(
-        shorter.words,
+        _read_only(shorter.words),
         shorter.probability,
         shorter.list_ends,
         shorter.child_ends,
-        level.words,
-        level.counts,
+        _read_only(level.words),
+        _narrow(level.counts),
         level.list_ends,
         level.left_out or _NOTHING,
         rule,
@@ -83,6 +83,18 @@ def estimate(shorter: Lists, level: Level, rule: OrderRule, vocabulary_size: int
         positions=positions,
         log10_backoff=log10_float32(backoff),
     )
+
+
+# A kernel is compiled anew for every kind of argument: there should be one.
+def _read_only(words: Ids) -> Ids:
+    view = words.view()
+    view.flags.writeable = False
+    return view
+
+
+def _narrow(counts: Counts) -> Counts:
+    fits = counts.dtype == np.uint32 or counts.max(initial=0) <= np.iinfo(np.uint32).max
+    return counts.astype(np.uint32, copy=False) if fits else counts
 
 
 @njit(cache=True, nogil=True)

@@ -127,7 +127,8 @@ def _partition(
             records[row, c] = context[c]
         records[row, last_column] |= token << last_shift
         if token == EOS:
-            context[:] = beginning
+            for c in range(columns):
+                context[c] = beginning[c]
         else:
             # Every word moves one place outward; the last of a column moves on to the next.
             for c in range(columns - 1, 0, -1):

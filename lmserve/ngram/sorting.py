@@ -29,12 +29,14 @@ def sort_records(records: Records, spare: Records) -> None:
     n = len(records)
     # Segments still to be sorted: first row, end, column to look at, whether they lie in `spare`.
     segments = np.empty((4 * _DIGITS, 4), np.int64)
-    segments[0] = (0, n, 0, 0)
+    segments[0, :] = 0
+    segments[0, 1] = n
     waiting = 1
     ends = np.empty(_DIGITS + 1, np.int64)
     while waiting > 0:
         waiting -= 1
-        begin, end, column, in_spare = segments[waiting]
+        begin, end = segments[waiting, 0], segments[waiting, 1]
+        column, in_spare = segments[waiting, 2], segments[waiting, 3]
         source = spare if in_spare else records
         target = records if in_spare else spare
         differing = np.uint64(0)
@@ -196,7 +198,9 @@ def sort_words(words: Ids, begin: int, end: int, spare: Ids) -> None:
         source, target = target, source
     passes = -(-_bit_length(np.uint64(used)) // digit_bits)
     if passes % 2 == 1:
-        words[begin:end] = spare[: end - begin]
+        # Numba takes seconds to compile an assignment of slices.
+        for i in range(end - begin):
+            words[begin + i] = spare[i]
 
 
 @njit(cache=True, nogil=True)

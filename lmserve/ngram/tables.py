@@ -145,7 +145,9 @@ def binary_parts(column: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[n
     """Offsets, int64 [N + 1], and bytes of a `large_binary` column, over the same memory."""
     _, offsets, data = column.buffers()
     starts = np.frombuffer(offsets, np.int64)[column.offset : column.offset + len(column) + 1]
-    return starts, np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
+    content = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
+    content.flags.writeable = False
+    return starts, content
 
 
 def text_parts(column: pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:

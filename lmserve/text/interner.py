@@ -41,6 +41,7 @@ def intern_words(
     n: int,
     policy: Bytes,
     word_bytes: Bytes,
+    known_bytes: Bytes,
     word_offsets: Offsets,
     counts: Offsets,
     slots: Slots,
@@ -57,6 +58,7 @@ def intern_words(
         n: the tokens that it holds already.
         policy: uint8 [3], see `SpecialTokens.policy`.
         word_bytes: uint8, the words one after the other.
+        known_bytes: the same, read-only as text is: else kernels were compiled for both.
         word_offsets: int64 [V + 1], where each word starts in `word_bytes`.
         counts: int64 [V].
         slots: uint64 [S, 2], see `keyed_table`.
@@ -71,14 +73,16 @@ def intern_words(
         i, first, h = scan_word(text, begin)
         word = EOS
         if i > begin:
-            slot = find_keyed(text, begin, i, first, h, word_offsets, word_bytes, slots)
+            slot = find_keyed(text, begin, i, first, h, word_offsets, known_bytes, slots)
             entry = slots[slot, 1]
             if entry == NOTHING:
                 start = word_offsets[n_words]
                 end = start + i - begin
                 if end > len(word_bytes) or n_words == len(counts):
                     return begin, n, n_words, -1
-                word_bytes[start:end] = text[begin:i]
+                # Numba takes seconds to compile an assignment of slices.
+                for at in range(i - begin):
+                    word_bytes[start + at] = text[begin + at]
                 word_offsets[n_words + 1] = end
                 slots[slot, 0] = first
                 slots[slot, 1] = keyed_entry(i - begin, n_words)
@@ -147,6 +151,7 @@ class Interner:
                 n,
                 self._policy,
                 self._word_bytes,
+                self._known_bytes,
                 self._word_offsets,
                 self._counts,
                 self._slots,
@@ -172,7 +177,9 @@ class Interner:
         self._word_offsets = _moved(self._word_offsets, self._size + 1, words + 1)
         self._counts = _moved(self._counts, self._size, words)
         offsets = self._word_offsets[: self._size + 1]
-        self._slots = build_keyed(offsets, self._word_bytes, 2 * words)
+        self._known_bytes = self._word_bytes.view()
+        self._known_bytes.flags.writeable = False
+        self._slots = build_keyed(offsets, self._known_bytes, 2 * words)
 
 
 def _moved(values: npt.NDArray[_Number], used: int, size: int) -> npt.NDArray[_Number]:
