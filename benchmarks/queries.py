@@ -1,9 +1,10 @@
 """Words scored a second, beside KenLM's `query` where its programs and its binary are given.
 
-    python -m benchmarks.queries MODEL TEXT [--kenlm BIN --binary MODEL.bin]
+    python -m benchmarks.queries MODEL TEXT [--kenlm BIN --binary MODEL.bin] [--python PYTHON]
 
-Both run on one core, in turns, and of each the best of some passes counts: what is measured then is
-the program, not the machine's other work.
+All run on one core, in turns, and of each the best of some passes counts: what is measured then is
+the program, not the machine's other work. PYTHON is one that has KenLM's module; it scores sentence
+by sentence, as that module does. Last, our threads share all processors.
 """
 
 import os
@@ -22,6 +23,16 @@ from benchmarks.measure import environment
 from lmserve.ngram.model import NgramModel
 
 _PASSES = 4
+# Processor seconds for all sentences; decoding and reading apart, as ours are.
+_KENLM_LOOP = """
+import sys, time, kenlm
+model = kenlm.Model(sys.argv[1])
+sentences = sys.stdin.buffer.read().decode("utf-8", "replace").split("\\n")[:-1]
+started_s = time.process_time()
+for sentence in sentences:
+    model.score(sentence)
+print(time.process_time() - started_s)
+"""
 
 
 def main(
@@ -29,6 +40,7 @@ def main(
     texts: Annotated[list[Path], typer.Argument(help="Files of sentences, one a line.")],
     kenlm: Annotated[Path | None, typer.Option(help="Folder of KenLM's programs.")] = None,
     binary: Annotated[Path | None, typer.Option(help="The same model as KenLM's binary.")] = None,
+    python: Annotated[Path | None, typer.Option(help="A Python with KenLM's module.")] = None,
     lines: Annotated[int, typer.Option(help="Sentences of each text.")] = 200_000,
     core: Annotated[int, typer.Option(help="The processor to run on.")] = 0,
 ) -> None:
@@ -37,33 +49,64 @@ def main(
     started_s = time.perf_counter()
     scorer = lmserve.load(model)
     print(f"\n{environment()}\n\nopened in {1e3 * (time.perf_counter() - started_s):.1f} ms\n")
-    print("| text | words | lmserve, words/s | KenLM, words/s | sentences/s, list | column |")
-    print("| --- " * 6 + "|")
+    print("| text | words | lmserve, words/s | KenLM, words/s |")
+    print("| --- " * 4 + "|")
+    rows = [_row(scorer, text, lines, kenlm, binary) for text in texts]
+    print("\n".join(rows))
+    print("\n| text | sentences/s, list | Arrow column | KenLM's module | column, all processors |")
+    print("| --- " * 5 + "|")
     for text in texts:
-        print(_row(scorer, text, lines, kenlm, binary))
+        print(_python_row(scorer, text, lines, python, binary), flush=True)
 
 
 def _row(
     scorer: NgramModel, text: Path, lines: int, kenlm: Path | None, binary: Path | None
 ) -> str:
-    with text.open("rb") as file:
-        sentences = [line for line, _ in zip(file, range(lines), strict=False)]
-    data = b"".join(sentences)
-    strings = data.decode("utf-8", "replace").split("\n")[:-1]
-    column = pa.array(strings, pa.large_string())
+    data = b"".join(_first(text, lines))
     words = int(scorer.score_buffer(data).tokens.sum())
-    ours, listed, arrow, theirs, loading = ([] for _ in range(5))
+    ours, theirs, loading = ([] for _ in range(3))
     for _ in range(_PASSES):
         ours.append(_cpu_s(lambda: scorer.score_buffer(data)))
-        listed.append(_cpu_s(lambda: scorer.score_texts(strings)))
-        arrow.append(_cpu_s(lambda: scorer.score_array(column)))
         if kenlm and binary:
             query = [str(kenlm / "query"), "-v", "summary", str(binary)]
             loading.append(_child_cpu_s(query, b""))
             theirs.append(_child_cpu_s(query, data))
     peer = f"{words / (min(theirs) - min(loading)):,.0f}" if theirs else "-"
-    rates = (f"{len(strings) / min(times):,.0f}" for times in (listed, arrow))
-    return f"| {text.name} | {words:,} | {words / min(ours):,.0f} | {peer} | {' | '.join(rates)} |"
+    return f"| {text.name} | {words:,} | {words / min(ours):,.0f} | {peer} |"
+
+
+def _python_row(
+    scorer: NgramModel, text: Path, lines: int, python: Path | None, binary: Path | None
+) -> str:
+    data = _first(text, lines)
+    strings = b"".join(data).decode("utf-8", "replace").split("\n")[:-1]
+    column = pa.array(strings, pa.large_string())
+    listed, arrow, theirs = ([] for _ in range(3))
+    for _ in range(_PASSES):
+        listed.append(_cpu_s(lambda: scorer.score_texts(strings)))
+        arrow.append(_cpu_s(lambda: scorer.score_array(column)))
+        if python and binary:
+            command = [str(python), "-c", _KENLM_LOOP, str(binary)]
+            output = subprocess.run(command, input=b"".join(data), capture_output=True, check=True)
+            theirs.append(float(output.stdout))
+    threads = os.cpu_count() or 1
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, range(threads))
+    shared = [_wall_s(lambda: scorer.score_array(column, threads=threads)) for _ in range(_PASSES)]
+    os.sched_setaffinity(0, allowed)
+    rates = (f"{len(strings) / min(s):,.0f}" if s else "-" for s in (listed, arrow, theirs, shared))
+    return f"| {text.name} | {' | '.join(rates)} |"
+
+
+def _first(text: Path, lines: int) -> list[bytes]:
+    with text.open("rb") as file:
+        return [line for line, _ in zip(file, range(lines), strict=False)]
+
+
+def _wall_s(call: Callable[[], object]) -> float:
+    started_s = time.perf_counter()
+    call()
+    return time.perf_counter() - started_s
 
 
 def _cpu_s(call: Callable[[], object]) -> float:

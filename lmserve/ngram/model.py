@@ -14,6 +14,7 @@ from lmserve.errors import CorruptModelError, OptionError
 from lmserve.ngram.foretelling import best, score_all
 from lmserve.ngram.manifest import Manifest, verify
 from lmserve.ngram.packed import Int64s, open_tables
+from lmserve.ngram.parting import score_parts
 from lmserve.ngram.query import WINDOW, score_lines
 from lmserve.ngram.sampling import sample_sentences
 from lmserve.ngram.states import State
@@ -29,8 +30,6 @@ from lmserve.text.special_tokens import BOS, EOS, SPECIAL_WORDS, UNK, SpecialTok
 from lmserve.text.tokenization import identity
 from lmserve.text.word_table import OOV, Bytes, Ids, Offsets
 
-# Text that is scored in one go; its ids and scores fit into a processor's second cache.
-_PART_BYTES = 1 << 17
 _NO_ROWS = np.empty(0, np.int64)
 
 
@@ -123,55 +122,53 @@ class NgramModel:
         return self._score(*text_parts(concatenate(texts)), bos=bos, eos=eos)
 
     def score_array(
-        self, texts: pa.Array | pa.ChunkedArray, *, bos: bool = True, eos: bool = True
+        self,
+        texts: pa.Array | pa.ChunkedArray,
+        *,
+        bos: bool = True,
+        eos: bool = True,
+        threads: int = 1,
     ) -> TextScores:
         """Scores an Arrow column: the fastest way in, no Python object for any text.
 
         Args:
             texts: of type string, large_string, binary or large_binary, without nulls.
             bos: and `eos`, as in `score_texts`.
+            threads: processors to use; a tokenizer's models use one.
 
         Raises:
-            OptionError: the column has another type, or nulls.
+            OptionError: the column has another type, or nulls, or `threads` is below 1.
         """
         check_texts(texts)
         chunks = texts.chunks if isinstance(texts, pa.ChunkedArray) else [texts]
         if self.segment is not identity:
             documents = [text for chunk in chunks for text in chunk.to_pylist()]
             return self.score_texts(documents, bos=bos, eos=eos)
-        parts = [self._score(*text_parts(chunk), bos=bos, eos=eos) for chunk in chunks]
-        return TextScores.concatenate(parts)
+        return TextScores.concatenate(
+            [self._score(*text_parts(chunk), bos=bos, eos=eos, threads=threads) for chunk in chunks]
+        )
 
     def score_buffer(
-        self,
-        data: bytes,
-        *,
-        bos: bool = True,
-        eos: bool = True,
+        self, data: bytes, *, bos: bool = True, eos: bool = True, threads: int = 1
     ) -> TextScores:
-        """Scores every line of some bytes."""
+        """Scores every line of some bytes; the options as in `score_array`."""
         text = np.frombuffer(self.segment(data), np.uint8)
-        return self._score(text, line_offsets(text), bos=bos, eos=eos)
+        return self._score(text, line_offsets(text), bos=bos, eos=eos, threads=threads)
 
-    def _score(self, text: Bytes, offsets: Offsets, *, bos: bool, eos: bool) -> TextScores:
-        """Scores text[offsets[t]:offsets[t + 1]] for every t, a part at a time.
+    def _score(
+        self, text: Bytes, offsets: Offsets, *, bos: bool, eos: bool, threads: int = 1
+    ) -> TextScores:
+        """Scores text[offsets[t]:offsets[t + 1]] for every t."""
 
-        What comes between the steps of a part then stays in the cache.
-        """
-        parts, begin = [], 0
-        while begin < len(offsets) - 1:
-            end = int(np.searchsorted(offsets, offsets[begin] + _PART_BYTES))
-            part = offsets[begin : max(end, begin + 1) + 1]
+        def score(part: Offsets) -> TextScores:
             ids, starts = self.vocabulary.encode_texts(text, part, self.special_tokens, eos=eos)
             scores, _ = self.score_ids(ids, starts, bos=bos)
             total, known, oov = sum_lines(ids, starts, scores)
-            parts.append(
-                TextScores(
-                    log10_prob=total, known_log10_prob=known, tokens=np.diff(starts), oov=oov
-                )
+            return TextScores(
+                log10_prob=total, known_log10_prob=known, tokens=np.diff(starts), oov=oov
             )
-            begin += len(part) - 1
-        return TextScores.concatenate(parts)
+
+        return score_parts(offsets, score, threads)
 
     def score_words(self, text: Text, *, bos: bool = True, eos: bool = True) -> list[WordScore]:
         """Scores one text word by word; see `lmserve.scorer.Scorer`."""

@@ -96,6 +96,20 @@ def test_columns_score_like_lists(tiny_model: NgramModel) -> None:
             tiny_model.score_array(wrong)
 
 
+def test_threads_change_nothing(tiny_model: NgramModel) -> None:
+    texts = zipf_text(200_000, seed=9).split("\n")
+    column = pa.array(texts)
+    alone = tiny_model.score_array(column)
+    assert len("".join(texts)) > 500_000, "several parts"
+    shared = tiny_model.score_array(column, threads=3)
+    np.testing.assert_array_equal(shared.log10_prob, alone.log10_prob)
+    np.testing.assert_array_equal(shared.tokens, alone.tokens)
+    buffer = tiny_model.score_buffer("\n".join(texts).encode() + b"\n", threads=2)
+    np.testing.assert_array_equal(buffer.log10_prob, alone.log10_prob)
+    with pytest.raises(OptionError, match="threads is 0"):
+        tiny_model.score_array(column, threads=0)
+
+
 def test_large_batches_are_scored_in_parts(tiny_model: NgramModel) -> None:
     texts = ["w0 " * (i % 3000) for i in range(300)]
     scores = tiny_model.score_texts(texts)
