@@ -45,6 +45,7 @@ def main(
     core: Annotated[int, typer.Option(help="The processor to run on.")] = 0,
 ) -> None:
     """Measure queries and print them as Markdown."""
+    allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     started_s = time.perf_counter()
     scorer = lmserve.load(model)
@@ -56,7 +57,7 @@ def main(
     print("\n| text | sentences/s, list | Arrow column | KenLM's module | column, all processors |")
     print("| --- " * 5 + "|")
     for text in texts:
-        print(_python_row(scorer, text, lines, python, binary), flush=True)
+        print(_python_row(scorer, text, lines, python, binary, allowed), flush=True)
 
 
 def _row(
@@ -76,7 +77,12 @@ def _row(
 
 
 def _python_row(
-    scorer: NgramModel, text: Path, lines: int, python: Path | None, binary: Path | None
+    scorer: NgramModel,
+    text: Path,
+    lines: int,
+    python: Path | None,
+    binary: Path | None,
+    allowed: set[int],
 ) -> str:
     data = _first(text, lines)
     strings = b"".join(data).decode("utf-8", "replace").split("\n")[:-1]
@@ -89,11 +95,11 @@ def _python_row(
             command = [str(python), "-c", _KENLM_LOOP, str(binary)]
             output = subprocess.run(command, input=b"".join(data), capture_output=True, check=True)
             theirs.append(float(output.stdout))
-    threads = os.cpu_count() or 1
-    allowed = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, range(threads))
-    shared = [_wall_s(lambda: scorer.score_array(column, threads=threads)) for _ in range(_PASSES)]
+    pinned = os.sched_getaffinity(0)
     os.sched_setaffinity(0, allowed)
+    threads = len(allowed)
+    shared = [_wall_s(lambda: scorer.score_array(column, threads=threads)) for _ in range(_PASSES)]
+    os.sched_setaffinity(0, pinned)
     rates = (f"{len(strings) / min(s):,.0f}" if s else "-" for s in (listed, arrow, theirs, shared))
     return f"| {text.name} | {' | '.join(rates)} |"
 

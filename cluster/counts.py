@@ -124,6 +124,7 @@ class CountsRun(Run):
         sharding = self.plan(pool, vocabulary)
         self.scatter(pool, sharding)
         counting = self.count(pool, sharding)
+        self.files.spares.clear()
         words, words_not_utf8 = self.read(vocabulary)
         self.export(pool, sharding, counting)
         with self.log.stage("gather") as tally:

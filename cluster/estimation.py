@@ -95,17 +95,20 @@ class Estimation:
             how = self._choose(sums, counting)
             shared = self._smooth_shared(sharding, sums, how)
             tally.rows = sum(len(context.words) for context in shared.values())
-        lost = [s for s in range(len(sharding)) if self._is_lost(s, how)]
+        lost = [s for s in range(len(sharding)) if self._is_lost(s, sharding, how)]
         if lost:
             recount(lost)
         folders = self.smooth(sharding, how)
+        self.files.spares.clear()
         plan = self._lay_out(folders, how)
         self.order(folders, plan, how)
         return self.finish(plan, how, sums, shared[()])
 
-    def _is_lost(self, shard: int, how: Smoothing) -> bool:
-        counts = self.files.counts(shard, how.counting.key)
-        return not self.files.smoothed(shard, how.key).exists() and not has_levels(counts)
+    def _is_lost(self, shard: int, sharding: Sharding, how: Smoothing) -> bool:
+        if self.files.smoothed(shard, how.key).exists():
+            return False
+        levels = self.config.order - len(sharding.shards[shard].prefix) - 1
+        return not has_levels(self.files.counts(shard, how.counting.key), levels)
 
     def _sum(self, sharding: Sharding, counting: Counting) -> _Sums:
         config, shards = self.config, range(len(sharding))

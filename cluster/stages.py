@@ -17,7 +17,6 @@ what exists.
 
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -68,7 +67,7 @@ class Run:
 
         def recount(shards: Sequence[int]) -> None:
             for shard in shards:
-                shutil.rmtree(self.files.counts(shard, counting.key))
+                self.files.forget_counts(shard, counting.key)
             self.scatter(pool, sharding)
             self.count(pool, sharding)
 
@@ -161,7 +160,7 @@ class Run:
         if sharding.shards:
             calls = [(s, sharding, len(self.pieces), how) for s in range(len(sharding))]
             self.log.run("count", pool, calls, [shard.records for shard in sharding.shards])
-        self._used_bytes = used_bytes(self.files)
+        self._used_bytes = max(self._used_bytes, used_bytes(self.files))
         for piece in self.pieces:
             self.files.spares.give(self.files.records(piece.index))
         return how

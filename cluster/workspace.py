@@ -173,6 +173,10 @@ class Workspace:
         """Whether there is anything in it that it took time to make."""
         return self.stdin_copy.exists() or any(self.folder.glob("pieces/*-words.arrow"))
 
+    def forget_counts(self, shard: int, key: str) -> None:
+        """Before a shard is counted anew."""
+        _remove(self.counts(shard, key))
+
     def clear(self) -> None:
         """Deletes what is in the folder but for the lock."""
         for path in self.folder.iterdir():
@@ -217,6 +221,8 @@ def _readable(path: Path) -> bool:
 
 def _remove(path: Path) -> None:
     if path.is_dir():
-        shutil.rmtree(path)
+        # What has its name counts as complete: it loses the name before it loses its files.
+        partial = path if path.suffix == ".partial" else path.rename(partial_name(path))
+        shutil.rmtree(partial)
     else:
         path.unlink(missing_ok=True)

@@ -27,7 +27,15 @@ from lmserve.ngram.manifest import (
 from lmserve.ngram.ordering import Rows
 from lmserve.ngram.packing import block_bases, pack_rows, place_wide
 from lmserve.ngram.shared import SharedContext
-from lmserve.ngram.tables import Array, Schema, as_numpy, open_table, partial_name, write_table
+from lmserve.ngram.tables import (
+    LARGE_BATCHES,
+    Array,
+    Schema,
+    as_numpy,
+    open_table,
+    partial_name,
+    write_table,
+)
 
 _EDGE_SCHEMA = {
     "level": pa.uint32(),
@@ -54,15 +62,18 @@ class _Column:
 
     def write(self, index: int, values: npt.NDArray[np.uint64]) -> None:
         """Puts values at an index."""
+        at, left = self.offset + index * _WORD_BYTES, values.view(np.uint8).data
         with self.path.open("r+b") as file:
-            data = values.view(np.uint8).data
-            os.pwrite(file.fileno(), data, self.offset + index * _WORD_BYTES)
+            while len(left) > 0:
+                # The system writes no more than 2 GB at a time.
+                n = os.pwrite(file.fileno(), left, at)
+                at, left = at + n, left[n:]
 
     def read(self, index: int, length: int) -> npt.NDArray[np.uint64]:
         """The values from an index on."""
         with self.path.open("rb") as file:
-            data = os.pread(file.fileno(), length * _WORD_BYTES, self.offset + index * _WORD_BYTES)
-        return np.frombuffer(data, np.uint64).copy()
+            file.seek(self.offset + index * _WORD_BYTES)
+            return np.fromfile(file, np.uint64, length)
 
 
 class _Sparse:
@@ -96,7 +107,10 @@ def allocate(path: Path, name: str, rows: int) -> None:
     partial = partial_name(path)
     batch = pa.RecordBatch.from_arrays([pa.array(np.zeros(rows, np.uint64))], [name])
     sink = _Sparse(partial, max(rows * _WORD_BYTES, _LARGE_BYTES))
-    with pa.PythonFile(sink, "w") as file, pa.ipc.new_file(file, batch.schema) as writer:
+    with (
+        pa.PythonFile(sink, "w") as file,
+        pa.ipc.new_file(file, batch.schema, options=LARGE_BATCHES) as writer,
+    ):
         writer.write_batch(batch)
     partial.rename(path)
 

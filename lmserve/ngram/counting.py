@@ -245,9 +245,9 @@ def open_shared(folder: Path, *, raw: bool) -> SharedList:
     return words, counts, rest[0] if raw else None
 
 
-def has_levels(folder: Path) -> bool:
-    """Whether `open_levels` still has what `save_contexts` wrote."""
-    return (folder / _LEVELS).exists() or not any(Counted.read(folder).rows)
+def has_levels(folder: Path, levels: int) -> bool:
+    """Whether `open_levels` still has as many levels as `save_contexts` wrote."""
+    return levels == 0 or (folder / _LEVELS).exists()
 
 
 def give_up_levels(folder: Path, spares: Spares) -> None:

@@ -134,7 +134,7 @@ class NgramModel:
         Args:
             texts: of type string, large_string, binary or large_binary, without nulls.
             bos: and `eos`, as in `score_texts`.
-            threads: processors to use; a tokenizer's models use one.
+            threads: processors to use, once a tokenizer, if there is one, is done.
 
         Raises:
             OptionError: the column has another type, or nulls, or `threads` is below 1.
@@ -143,7 +143,7 @@ class NgramModel:
         chunks = texts.chunks if isinstance(texts, pa.ChunkedArray) else [texts]
         if self.segment is not identity:
             documents = [text for chunk in chunks for text in chunk.to_pylist()]
-            return self.score_texts(documents, bos=bos, eos=eos)
+            return self.score_buffer(join_lines(documents), bos=bos, eos=eos, threads=threads)
         return TextScores.concatenate(
             [self._score(*text_parts(chunk), bos=bos, eos=eos, threads=threads) for chunk in chunks]
         )

@@ -4,8 +4,8 @@ What was written lately the system still holds in memory. To fetch other memory 
 twice the writing, and on virtual machines, which must ask their host for it, many times more.
 """
 
-import os
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,25 +17,29 @@ class Spares:
     folder: Path
 
     def give(self, path: Path) -> None:
-        """Takes a file out of use, which nothing may read any more; nothing if it is gone."""
-        try:
-            self.folder.mkdir(exist_ok=True)
+        """Takes a file out of use, if it is there, from which all has been made that was wanted.
+
+        Who should still read it, such as a worker that was taken for dead and is not, reads what
+        it has no use for: the name of what it makes is taken.
+        """
+        self.folder.mkdir(exist_ok=True)
+        with suppress(FileNotFoundError):
             path.rename(self.folder / uuid.uuid4().hex)
-        except FileNotFoundError:
-            return
 
     def take(self, path: Path) -> bool:
         """Gives the largest of these files a name of the caller's; False if there is none."""
-        try:
-            with os.scandir(self.folder) as entries:
-                found = sorted((entry.stat().st_size, entry.path) for entry in entries)
-        except FileNotFoundError:
-            return False
-        while found:
-            try:
-                os.rename(found.pop()[1], path)
-            except FileNotFoundError:
-                # Another process was faster.
-                continue
-            return True
+        sizes: dict[Path, int] = {}
+        for spare in self.folder.glob("*"):
+            # Another process may be faster, here and below.
+            with suppress(OSError):
+                sizes[spare] = spare.stat().st_size
+        for spare in sorted(sizes, key=lambda spare: -sizes[spare]):
+            with suppress(OSError):
+                spare.rename(path)
+                return True
         return False
+
+    def clear(self) -> None:
+        """Deletes them."""
+        for spare in self.folder.glob("*"):
+            spare.unlink(missing_ok=True)

@@ -16,6 +16,8 @@ from lmserve.ngram.spares import Spares
 
 Array = npt.NDArray[Any]
 _READ_BYTES = 1 << 20
+# Columns may have 2^31 values and more.
+LARGE_BATCHES = pa.ipc.IpcWriteOptions(allow_64bit=True)
 # Names and types of a table's columns.
 Schema = Mapping[str, pa.DataType]
 
@@ -50,7 +52,7 @@ def batch_writer(
     partial = partial_name(path)
     over = spares is not None and spares.take(partial)
     with pa.PythonFile(partial.open("r+b" if over else "wb"), "w") as sink:
-        with pa.ipc.new_file(sink, schema) as writer:
+        with pa.ipc.new_file(sink, schema, options=LARGE_BATCHES) as writer:
             yield writer
         size_bytes = sink.tell()
     os.truncate(partial, size_bytes)

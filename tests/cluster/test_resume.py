@@ -9,6 +9,7 @@ from typing import BinaryIO
 import numpy as np
 import psutil
 import pytest
+from corpora import zipf_text
 
 import lmserve
 from cluster.build import build
@@ -75,8 +76,10 @@ def test_a_stopped_build_is_continued(
     with pytest.raises(KeyboardInterrupt):
         build(config, StopAfter(stage))
     files = Workspace(tmp_path / "model.building")
-    outputs = [*files.folder.glob("*/0*"), *files.folder.glob("shards/bucket-*")]
-    done = {path: path.stat().st_ino for path in outputs}
+    # Of a folder a file in it: the folder would stay if its content were made again.
+    outputs = [*files.folder.glob("pieces/0*"), *files.folder.glob("shards/0*/*.json")]
+    outputs += files.folder.glob("shards/bucket-*/edges.arrow")
+    done = {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in outputs}
     assert done
     with pytest.raises(BuildError, match="there is an unfinished build"):
         build(config)
@@ -86,10 +89,10 @@ def test_a_stopped_build_is_continued(
 
     class Watch(Silent):
         def stage_started(self, name: str, total: int) -> None:
-            # Records are deleted when they are counted.
+            # Records are given up when they are counted.
             if name in ("count", "finish"):
                 there = [path for path in done if path.exists()]
-                keep.update({path: path.stat().st_ino for path in there})
+                keep.update({path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in there})
 
     # Also with another number of workers, whose shards would have been others.
     assert build(replace(config, resume=True, workers=3), Watch()).digest == expected
@@ -119,12 +122,26 @@ def test_other_discounts_keep_what_is_counted(tmp_path: Path) -> None:
     assert np.isfinite(lmserve.load(config.output).score("a b c"))
 
 
-def test_counts_that_were_used_up_are_made_again(text: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("shard_records", [None, 40], ids=["whole words", "split words"])
+@pytest.mark.parametrize("prune", [(0,), (0, 0, 1000)], ids=["all", "pruned"])
+def test_counts_that_were_used_up_are_made_again(
+    tmp_path: Path, shard_records: int | None, prune: tuple[int, ...]
+) -> None:
+    text = tmp_path / "text"
+    text.write_text(zipf_text(100, seed=4))
     options = SmoothingOptions(discounts=(Discounts(0.5, 1.0, 1.5),) * 3)
-    whole = BuildConfig(inputs=(str(text),), output=tmp_path / "whole", order=3, options=options)
+    config = BuildConfig(
+        inputs=(str(text),),
+        output=tmp_path / "model",
+        order=3,
+        shard_records=shard_records,
+        prune=prune,
+        options=SmoothingOptions(discount_fallback=FALLBACK_DISCOUNTS),
+    )
+    whole = replace(config, output=tmp_path / "whole", options=options)
     expected = build(whole, on_ray=False).digest
-    config = BuildConfig(inputs=(str(text),), output=tmp_path / "model", order=3)
     files = stopped(config, "smooth")
+    assert list(files.folder.glob("spares/*"))
     assert not list(files.folder.glob("shards/*counts*/levels.arrow"))
     again = replace(config, options=options, resume=True)
     assert build(again, on_ray=False).digest == expected
