@@ -71,9 +71,7 @@ class _Column:
 
     def read(self, index: int, length: int) -> npt.NDArray[np.uint64]:
         """The values from an index on."""
-        with self.path.open("rb") as file:
-            file.seek(self.offset + index * _WORD_BYTES)
-            return np.fromfile(file, np.uint64, length)
+        return np.fromfile(self.path, np.uint64, length, offset=self.offset + index * _WORD_BYTES)
 
 
 class _Sparse:
@@ -182,8 +180,7 @@ def write_bucket(
         bits.write(layout.start_word(k) + begin // GROUP_ROWS * level.row_bits, packed)
         if inner:
             blocks.write(layout.start_block(k) + begin // BLOCK_ROWS, bases)
-            level_of = np.full(len(wide), k, np.uint32)
-            all_wide.append({"level": level_of, "first_child": wide})
+            all_wide.append({"level": np.full(len(wide), k, np.uint32), "first_child": wide})
         edges = np.r_[0:whole_begin, whole_end:n]
         all_edges.append(
             {
