@@ -34,7 +34,7 @@ def measure_build(
     kenlm: Programs = None,
     order: int = 5,
     memory: Annotated[list[str] | None, Option(help="One build for each.")] = None,
-    runs: Annotated[int, Option(help="In turn with KenLM; medians are told.")] = 1,
+    runs: Annotated[int, Option(min=1, help="In turn with KenLM; medians are told.")] = 1,
     picture: Picture = None,
 ) -> None:
     """Text to a model that answers: time, memory, and where they go."""

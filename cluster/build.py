@@ -1,6 +1,8 @@
 """Building an n-gram model on Ray: plan it, run its stages, publish the result."""
 
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 from cluster.config import BuildConfig
@@ -13,7 +15,10 @@ from cluster.stages import Run
 from cluster.workspace import Workspace
 from lmserve.errors import RefusedTextError
 from lmserve.ngram.manifest import Manifest
+from lmserve.text.sources import Piece
 
+Config = TypeVar("Config", bound=BuildConfig)
+SomeRun = TypeVar("SomeRun", bound=Run)
 Result = TypeVar("Result")
 
 
@@ -44,31 +49,49 @@ def build(
         InputError: the text cannot be read or may not be counted.
         BuildError: the output exists, workers died too often, or no discounts can be computed.
     """
-    files = Workspace(config.folder)
-    if config.resume and is_published(config, files):
-        files.remove()
-        return Manifest.read(config.output)
-    if not config.resume:
-        check_output(config)
-    with files.locked():
-        run = Run(config, files, plan(config, files), observer or Silent())
-        return carry_out(run, run.stages, address=address, on_ray=on_ray)
+    return carry_out(
+        config, Run, Run.stages, Manifest.read, observer, address=address, on_ray=on_ray
+    )
 
 
 def carry_out(
-    run: Run, stages: Callable[[Pool], Result], *, address: str | None, on_ray: bool
+    config: Config,
+    make_run: Callable[[Config, Workspace, list[Piece], Observer], SomeRun],
+    stages: Callable[[SomeRun, Pool], Result],
+    read: Callable[[Path], Result],
+    observer: Observer | None,
+    *,
+    address: str | None,
+    on_ray: bool,
 ) -> Result:
-    """Goes through the stages of what was planned, and publishes what they have made.
+    """Plans what is to be made, goes through its stages, and publishes what they have made.
 
     Args:
-        run: its workspace is locked.
-        stages: of this run, given the workers.
+        config: what to make.
+        make_run: of what was planned.
+        stages: of a run, given the workers.
+        read: what stages return, from the finished output.
+        observer: see `build`.
         address: see `build`.
         on_ray: see `build`.
 
     Returns:
         What the stages return.
     """
+    files = Workspace(config.folder)
+    if config.resume and is_published(config, files):
+        files.remove()
+        return read(config.output)
+    if not config.resume:
+        check_output(config)
+    with files.locked():
+        run = make_run(config, files, plan(config, files), observer or Silent())
+        return _carry_out(run, partial(stages, run), address=address, on_ray=on_ray)
+
+
+def _carry_out(
+    run: Run, stages: Callable[[Pool], Result], *, address: str | None, on_ray: bool
+) -> Result:
     config, files = run.config, run.files
     try:
         result = _on_ray(run, stages, address) if on_ray else stages(_in_process(run))

@@ -21,11 +21,9 @@ import lmserve
 from cluster.build import carry_out
 from cluster.config import BuildConfig
 from cluster.counting import Counting
-from cluster.planning import check_output, is_published, plan
 from cluster.pool import Pool
-from cluster.progress import Observer, Silent
+from cluster.progress import Observer
 from cluster.stages import Run
-from cluster.workspace import Workspace
 from lmserve.errors import OptionError
 from lmserve.ngram.counting import open_shared
 from lmserve.ngram.counts import COUNTS_FILE, Counts, part_name, write_list, write_part
@@ -101,15 +99,15 @@ def count(
         InputError: the text cannot be read or may not be counted.
         BuildError: the output exists, or workers died too often.
     """
-    files = Workspace(config.folder)
-    if config.resume and is_published(config, files):
-        files.remove()
-        return Counts.read(config.output)
-    if not config.resume:
-        check_output(config)
-    with files.locked():
-        run = CountsRun(config, files, plan(config, files), observer or Silent())
-        return carry_out(run, run.count_and_export, address=address, on_ray=on_ray)
+    return carry_out(
+        config,
+        CountsRun,
+        CountsRun.count_and_export,
+        Counts.read,
+        observer,
+        address=address,
+        on_ray=on_ray,
+    )
 
 
 class CountsRun(Run):

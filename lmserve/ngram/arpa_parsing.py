@@ -123,14 +123,10 @@ def parse_unigrams(
     at = 0
     while at < len(text):
         line = at
-        while at < len(text) and text[at] != 10:
-            at += 1
-        end = at
-        at += 1
-        begin, stop = _next_field(text, line, end)
-        if begin == stop:
+        end, stop, wrong, prob = _begin_line(text, line)
+        at = end + 1
+        if stop == line:
             continue
-        wrong, prob = _check_prob(text, begin, stop)
         if wrong:
             return wrong, line, begins, ends, probs, backoffs
         begins[row], ends[row] = _next_field(text, stop, end)
@@ -162,14 +158,10 @@ def parse_ngrams(
     at = 0
     while at < len(text):
         line = at
-        while at < len(text) and text[at] != 10:
-            at += 1
-        end = at
-        at += 1
-        begin, stop = _next_field(text, line, end)
-        if begin == stop:
+        end, stop, wrong, prob = _begin_line(text, line)
+        at = end + 1
+        if stop == line:
             continue
-        wrong, prob = _check_prob(text, begin, stop)
         if wrong:
             return wrong, line, ids, probs, backoffs
         probs[row] = prob
@@ -202,6 +194,24 @@ def is_unk(text: Bytes, begin: int, end: int) -> bool:
         and text[begin + 3] == 75
         and text[begin + 4] == 62
     )
+
+
+@njit(cache=True, nogil=True)
+def _begin_line(text: Bytes, line: int) -> tuple[int, int, int, np.float32]:
+    """Looks at the line that begins at byte `line`, up to its probability.
+
+    Returns:
+        Where the line ends; where its first field ends, `line` itself if it is blank; what is wrong
+        with the log10 probability there, or `FINE`; this probability.
+    """
+    end = line
+    while end < len(text) and text[end] != 10:
+        end += 1
+    begin, stop = _next_field(text, line, end)
+    if begin == stop:
+        return end, line, FINE, np.float32(0)
+    wrong, prob = _check_prob(text, begin, stop)
+    return end, stop, wrong, prob
 
 
 @njit(cache=True, nogil=True)

@@ -6,9 +6,7 @@ before and after these, in groups that a bucket shares with its neighbours, are 
 end.
 """
 
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from lmserve.ngram.layout import BLOCK_ROWS, GROUP_ROWS, Layout
+from lmserve.ngram.columns import allocate, open_column
+from lmserve.ngram.layout import BLOCK_ROWS, GROUP_ROWS, Layout, LevelLayout
 from lmserve.ngram.manifest import (
     BLOCKS_FILE,
     CODEBOOKS_FILE,
@@ -25,17 +24,16 @@ from lmserve.ngram.manifest import (
     WIDE_FILE,
 )
 from lmserve.ngram.ordering import Rows
-from lmserve.ngram.packing import block_bases, pack_rows, place_wide
+from lmserve.ngram.packing import Uint64s, block_bases, pack_rows, place_wide
 from lmserve.ngram.shared import SharedContext
 from lmserve.ngram.tables import (
-    LARGE_BATCHES,
     Array,
     Schema,
     as_numpy,
     open_table,
-    partial_name,
     write_table,
 )
+from lmserve.text.word_table import Ids
 
 _EDGE_SCHEMA = {
     "level": pa.uint32(),
@@ -48,77 +46,6 @@ _EDGE_SCHEMA = {
 _UNIGRAM_SCHEMA = {"log10_backoff": pa.float32(), "first_child": pa.uint64()}
 _WIDE_SCHEMA = {"level": pa.uint32(), "first_child": pa.uint64()}
 _EDGES, _WIDE = "edges.arrow", "wide.arrow"
-_WORD_BYTES = 8
-# Larger than anything in an Arrow file of one column but its values.
-_LARGE_BYTES = 1 << 16
-
-
-@dataclass(frozen=True, slots=True)
-class _Column:
-    """A column of uint64 on disk, written to by several processes at places of their own."""
-
-    path: Path
-    offset: int
-
-    def write(self, index: int, values: npt.NDArray[np.uint64]) -> None:
-        """Puts values at an index."""
-        at, left = self.offset + index * _WORD_BYTES, values.view(np.uint8).data
-        with self.path.open("r+b") as file:
-            while len(left) > 0:
-                # The system writes no more than 2 GB at a time.
-                n = os.pwrite(file.fileno(), left, at)
-                at, left = at + n, left[n:]
-
-    def read(self, index: int, length: int) -> npt.NDArray[np.uint64]:
-        """The values from an index on."""
-        return np.fromfile(self.path, np.uint64, length, offset=self.offset + index * _WORD_BYTES)
-
-
-class _Sparse:
-    """A file that leaves a hole where it is given the buffer of one, large, length."""
-
-    def __init__(self, path: Path, hole_bytes: int) -> None:
-        self._file = path.open("wb")
-        self._hole_bytes = hole_bytes
-        self.closed = False
-
-    def write(self, data: pa.Buffer) -> int:
-        if len(data) == self._hole_bytes:
-            self._file.seek(len(data), os.SEEK_CUR)
-        else:
-            self._file.write(data)
-        return len(data)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def flush(self) -> None:
-        self._file.flush()
-
-    def close(self) -> None:
-        self._file.close()
-        self.closed = True
-
-
-def allocate(path: Path, name: str, rows: int) -> None:
-    """Writes an Arrow IPC file of one column of `rows` zeros, uint64, that takes no space yet."""
-    partial = partial_name(path)
-    batch = pa.RecordBatch.from_arrays([pa.array(np.zeros(rows, np.uint64))], [name])
-    sink = _Sparse(partial, max(rows * _WORD_BYTES, _LARGE_BYTES))
-    with (
-        pa.PythonFile(sink, "w") as file,
-        pa.ipc.new_file(file, batch.schema, options=LARGE_BATCHES) as writer,
-    ):
-        writer.write_batch(batch)
-    partial.rename(path)
-
-
-def _column(path: Path) -> _Column:
-    """The column of a file that `allocate` made."""
-    with pa.memory_map(str(path), "r") as mapped:
-        start = mapped.read_buffer(1).address
-        batch = pa.ipc.open_file(mapped).get_batch(0)
-        return _Column(path, batch.column(0).buffers()[1].address - start)
 
 
 def allocate_tables(folder: Path, layout: Layout) -> None:
@@ -139,7 +66,7 @@ def write_bucket(
         model: folder with the laid-out tables.
         folder: an existing folder for what is left over.
     """
-    bits, blocks = _column(model / NGRAMS_FILE), _column(model / BLOCKS_FILE)
+    bits, blocks = open_column(model / NGRAMS_FILE), open_column(model / BLOCKS_FILE)
     unigrams = levels[0]
     children = first_rows[1] if len(first_rows) > 1 else 0
     write_table(
@@ -160,22 +87,13 @@ def write_bucket(
         first_child = (
             rows.first_child + np.uint64(first_rows[k]) if inner else np.zeros(n + 1, np.uint64)
         )
-        bases, offsets, wide = block_bases(
-            first_child[whole_begin : whole_end + 1], max(level.child_bits, 1)
-        )
-        packed = np.empty((whole_end - whole_begin) // GROUP_ROWS * level.row_bits, np.uint64)
         whole = slice(whole_begin, whole_end)
-        pack_rows(
-            packed,
-            0,
-            level.position_bits,
-            level.prob_bits,
-            level.backoff_bits,
-            level.child_bits,
+        packed, bases, wide = _pack(
+            level,
             rows.positions[whole],
             rows.probs[whole],
             rows.backoffs[whole],
-            offsets,
+            first_child[whole_begin : whole_end + 1],
         )
         bits.write(layout.start_word(k) + begin // GROUP_ROWS * level.row_bits, packed)
         if inner:
@@ -194,6 +112,27 @@ def write_bucket(
         )
     write_table(folder / _EDGES, _joined(all_edges, _EDGE_SCHEMA))
     write_table(folder / _WIDE, _joined(all_wide, _WIDE_SCHEMA))
+
+
+def _pack(
+    level: LevelLayout, positions: Ids, probs: Ids, backoffs: Ids, first_child: Uint64s
+) -> tuple[Uint64s, Uint64s, Uint64s]:
+    """Rows that begin a group, as `pack_rows` packs them; and the bases and wide blocks."""
+    bases, offsets, wide = block_bases(first_child, max(level.child_bits, 1))
+    packed = np.empty(-(-len(positions) // GROUP_ROWS) * level.row_bits, np.uint64)
+    pack_rows(
+        packed,
+        0,
+        level.position_bits,
+        level.prob_bits,
+        level.backoff_bits,
+        level.child_bits,
+        positions,
+        probs,
+        backoffs,
+        offsets,
+    )
+    return packed, bases, wide
 
 
 def _joined(tables: Sequence[Mapping[str, Any]], schema: Schema) -> dict[str, Array]:
@@ -228,7 +167,7 @@ def finish_tables(
         unigrams: the empty context.
         model: the model's folder.
     """
-    bits, blocks = _column(model / NGRAMS_FILE), _column(model / BLOCKS_FILE)
+    bits, blocks = open_column(model / NGRAMS_FILE), open_column(model / BLOCKS_FILE)
     all_wide: list[npt.NDArray[np.uint64]] = [np.empty(0, np.uint64)]
     wide_before = 0
     edges = _joined([open_table(folder / _EDGES, _EDGE_SCHEMA) for folder in folders], _EDGE_SCHEMA)
@@ -245,19 +184,12 @@ def finish_tables(
             rows = slice(*np.searchsorted(groups, [group, group + np.uint64(1)]))
             end = np.uint64(first_rows[-1, k] if inner else 0)
             first_child = np.append(columns["first_child"][rows], end)
-            bases, offsets, wide = block_bases(first_child, max(level.child_bits, 1))
-            packed = np.empty(level.row_bits, np.uint64)
-            pack_rows(
-                packed,
-                0,
-                level.position_bits,
-                level.prob_bits,
-                level.backoff_bits,
-                level.child_bits,
+            packed, bases, wide = _pack(
+                level,
                 columns["position"][rows],
                 columns["prob"][rows],
                 columns["backoff"][rows],
-                offsets,
+                first_child,
             )
             bits.write(layout.start_word(k) + int(group) * level.row_bits, packed)
             parts.append((int(group) * GROUP_ROWS, wide, bases))
