@@ -24,7 +24,12 @@ def concatenate(texts: Sequence[Text]) -> pa.Array:
 
 
 def check_texts(texts: pa.Array | pa.ChunkedArray) -> None:
-    """Raises `OptionError` where a column holds anything but strings or binary values."""
+    """Raises `OptionError` for what is no column of strings or binary values, all there."""
+    if not isinstance(texts, pa.Array | pa.ChunkedArray):
+        raise OptionError(
+            f"a {type(texts).__name__} is no Arrow column",
+            "Give pyarrow.array(texts), or call score_texts.",
+        )
     if texts.null_count or not any(is_kind(texts.type) for is_kind in _TEXT_TYPES):
         raise OptionError(
             f"a column of type {texts.type} with {texts.null_count} nulls holds no texts",

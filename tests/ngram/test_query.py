@@ -94,6 +94,8 @@ def test_columns_score_like_lists(tiny_model: NgramModel) -> None:
     for wrong in (pa.array([1, 2]), pa.array(["w0", None])):
         with pytest.raises(OptionError, match="holds no texts"):
             tiny_model.score_array(wrong)
+    with pytest.raises(OptionError, match="a list is no Arrow column"):
+        tiny_model.score_array(["w0"])
 
 
 def test_threads_change_nothing(tiny_model: NgramModel) -> None:
