@@ -22,7 +22,6 @@ lint: $(INSTALLED)
 # query, measures KenLM beside it.
 TEXT ?= lmserve-demo/train.txt
 bench: $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	@test -f $(TEXT) || { echo "there is no $(TEXT): run 'make demo', or name a text with TEXT="; exit 1; }
 	$(BIN)/python -m benchmarks build $(TEXT) $(if $(KENLM),--kenlm $(KENLM))
 
@@ -36,5 +35,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) (about a minute) ..."
 	@$(PYTHON) -m venv $(VENV) || \
 	  { echo "no virtual environment could be made: on Debian, apt-get install python3-venv"; exit 1; }
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray,serve,tokenizers,remote,dev]'
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray,rnn,serve,tokenizers,remote,bench,dev]'
 	@touch $@

@@ -7,14 +7,18 @@ from jobs.counts import counts
 from jobs.demo import demo
 from jobs.evaluate import evaluate
 from jobs.export import export
+from jobs.gradient_report import gradient_report
 from jobs.import_arpa import import_model
 from jobs.info import info
+from jobs.mix import mix_models
 from jobs.next_words import next_words
 from jobs.prune import prune
 from jobs.quantize import quantize_model
+from jobs.recipes import recipes
 from jobs.score import score
 from jobs.serve import serve
 from jobs.shell import run_app
+from jobs.train import train
 
 app = typer.Typer(
     name="lmserve",
@@ -25,6 +29,9 @@ app = typer.Typer(
 )
 app.command("build")(build)
 app.command("counts")(counts)
+app.command("train")(train)
+app.command("recipes")(recipes)
+app.command("gradients")(gradient_report)
 app.command("eval")(evaluate)
 app.command("score")(score)
 app.command("next")(next_words)
@@ -33,6 +40,7 @@ app.command("export")(export)
 app.command("import")(import_model)
 app.command("quantize")(quantize_model)
 app.command("prune")(prune)
+app.command("mix")(mix_models)
 app.command("serve")(serve)
 app.command("demo")(demo)
 

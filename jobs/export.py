@@ -5,9 +5,9 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-import lmserve
 from jobs.shell import messages, progress_bar, run
 from lmserve.ngram.arpa import STDOUT, write_arpa
+from lmserve.ngram.model import NgramModel
 
 
 def export(
@@ -15,7 +15,7 @@ def export(
     arpa: Annotated[Path, Option("--arpa", help="The file to write; - is standard output.")],
 ) -> None:
     """Write MODEL as ARPA text, which KenLM and SRILM read."""
-    loaded = lmserve.load(model)
+    loaded = NgramModel.load(model)
     with progress_bar() as progress:
         task = progress.add_task("export", total=sum(loaded.manifest.ngrams))
         write_arpa(loaded, arpa, lambda ngrams: progress.advance(task, ngrams))

@@ -5,11 +5,11 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-import lmserve
 from jobs.comparing import comparison
 from jobs.shell import messages, run
 from jobs.shell import output as terminal
 from lmserve.ngram.entropy_pruning import prune_by_entropy
+from lmserve.ngram.model import NgramModel
 from lmserve.ngram.smoothing_methods import Smoothing
 
 
@@ -27,7 +27,7 @@ def prune(
     ] = None,
 ) -> None:
     """Copy MODEL without the n-grams that the shorter ones nearly make up for."""
-    whole = lmserve.load(model)
+    whole = NgramModel.load(model)
     smoothing = whole.manifest.smoothing
     if smoothing != "imported" and smoothing.uses_adjusted_counts:
         messages.print(
@@ -37,7 +37,7 @@ def prune(
             soft_wrap=True,
         )
     prune_by_entropy(whole, output, entropy)
-    terminal.print(comparison((whole, lmserve.load(output)), text or ()))
+    terminal.print(comparison((whole, NgramModel.load(output)), text or ()))
 
 
 if __name__ == "__main__":

@@ -5,10 +5,10 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-import lmserve
 from jobs.comparing import comparison
 from jobs.shell import output as terminal
 from jobs.shell import run
+from lmserve.ngram.model import NgramModel
 from lmserve.ngram.quantizing import quantize
 
 
@@ -23,9 +23,9 @@ def quantize_model(
     ] = None,
 ) -> None:
     """Copy MODEL with codes of a few bits in the place of exact probabilities."""
-    exact = lmserve.load(model)
+    exact = NgramModel.load(model)
     quantize(exact, output, bits)
-    terminal.print(comparison((exact, lmserve.load(output)), text or ()))
+    terminal.print(comparison((exact, NgramModel.load(output)), text or ()))
 
 
 if __name__ == "__main__":

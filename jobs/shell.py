@@ -19,7 +19,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from lmserve.errors import LmserveError, OptionError
+from lmserve.errors import DependencyError, LmserveError, OptionError
 from lmserve.text.special_tokens import SpecialTokens
 
 # Results go to standard output; everything said to a person goes to standard error. Words, names
@@ -39,6 +39,9 @@ SpecialTokensOption = Annotated[
 TextColumnOption = Annotated[
     str, typer.Option(help="The field of .jsonl and .parquet input that holds the text.")
 ]
+
+# Packages that only some jobs need, and what installs them.
+_EXTRAS = {"torch": "rnn", "safetensors": "rnn", "ray": "ray", "matplotlib": "bench"}
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY_UNITS = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
@@ -68,6 +71,13 @@ def run_app(app: typer.Typer) -> None:
     except LmserveError as error:
         _print_error(error)
         sys.exit(2 if isinstance(error, OptionError) else 1)
+    except ModuleNotFoundError as error:
+        name = (error.name or "").partition(".")[0]
+        if name not in _EXTRAS:
+            raise
+        install = f"Install it: pip install 'lmserve[{_EXTRAS[name]}]'."
+        _print_error(DependencyError(f"this needs {name}, which is not installed", install))
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
     except OSError as error:

@@ -6,6 +6,7 @@ LmserveError
 ├── OptionError             a setting outside its range, or settings that contradict each other
 ├── BuildError              a build that cannot start, go on or finish
 │   └── DiscountError       counts of counts from which no discount follows
+├── TrainingError           a training that cannot start, go on or finish
 ├── ModelError              a model folder that cannot be used
 │   └── CorruptModelError   its bytes are not the ones its manifest describes
 ├── ServiceError            a running service cannot be reached, or refuses
@@ -49,6 +50,10 @@ class BuildError(LmserveError):
 
 class DiscountError(BuildError):
     """Counts of counts from which no Kneser-Ney discount follows."""
+
+
+class TrainingError(LmserveError):
+    """A training that cannot start, go on or finish."""
 
 
 class ModelError(LmserveError):

@@ -1,12 +1,15 @@
 """Evaluation: how well a language model predicts a text."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from lmserve.errors import InputError
+from lmserve.language_model import LanguageModel, Reader
+from lmserve.ngram.model import NgramModel
 from lmserve.scorer import Scorer, perplexity
+from lmserve.text.pieces import Block
 from lmserve.text.sources import Piece, read_blocks, special_token_error
 from lmserve.text.special_tokens import SpecialTokens
 from lmserve.text.tokenization import Segment, identity, segmented
@@ -50,6 +53,7 @@ def evaluate(
     on_progress: Callable[[int], None] = lambda _: None,
     *,
     segment: Segment = identity,
+    reader: Reader | None = None,
 ) -> Evaluation:
     """Scores a text, each line a sentence.
 
@@ -60,6 +64,8 @@ def evaluate(
             scorer's affair.
         segment: how the scorer turns text into tokens, among which special tokens are looked for.
         on_progress: called with the bytes of every piece that is done.
+        reader: reads the lines one after the other, each in the light of those before it, as
+            recurrent models are trained and reported; None is to score every line by itself.
 
     Raises:
         InputError: the text cannot be read, is empty, or holds a special token that it may not.
@@ -68,12 +74,9 @@ def evaluate(
     log10_prob = known_log10_prob = 0.0
     sentences = tokens = oov = 0
     for piece in pieces:
-        for block in read_blocks(piece):
-            for lines in segmented([block], segment):
-                refused_at = find_refused(lines.data, special_tokens)
-                if refused_at >= 0:
-                    raise special_token_error(piece, lines, refused_at)
-            scores = scorer.score_texts(block.lines())
+        for block in checked_blocks(piece, special_tokens, segment):
+            lines = block.lines()
+            scores = reader.read(lines).texts() if reader else scorer.score_texts(lines)
             sentences += len(scores)
             tokens += int(scores.tokens.sum())
             oov += int(scores.oov.sum())
@@ -91,3 +94,20 @@ def evaluate(
         sentences=sentences,
         seconds=time.monotonic() - started_s,
     )
+
+
+def reader_of(model: LanguageModel) -> Reader | None:
+    """What reads a text with this model as `evaluate` should; None where lines are independent."""
+    return None if isinstance(model, NgramModel) else model.reader()
+
+
+def checked_blocks(
+    piece: Piece, special_tokens: SpecialTokens, segment: Segment
+) -> Iterator[Block]:
+    """The lines of a piece, in blocks; raises `InputError` as `evaluate`."""
+    for block in read_blocks(piece):
+        for tokens in segmented([block], segment):
+            refused_at = find_refused(tokens.data, special_tokens)
+            if refused_at >= 0:
+                raise special_token_error(piece, tokens, refused_at)
+        yield block

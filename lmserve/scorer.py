@@ -6,7 +6,7 @@ caching and metrics are written once, against this protocol.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -73,6 +73,40 @@ class TextScores:
         """The score of each text by itself."""
         columns = (self.log10_prob.tolist(), self.tokens.tolist(), self.oov.tolist())
         return [TextScore(*row) for row in zip(*columns, strict=True)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenScores:
+    """Scores of the N tokens of a batch of B texts, text after text.
+
+    Attributes:
+        log10_prob: float64 [N].
+        ngram_length: uint8 [N], as in `WordScore`.
+        oov: bool [N], tokens outside the vocabulary.
+        starts: int64 [B + 1], where each text's tokens begin.
+    """
+
+    log10_prob: npt.NDArray[np.float64]
+    ngram_length: npt.NDArray[np.uint8]
+    oov: npt.NDArray[np.bool_]
+    starts: npt.NDArray[np.int64]
+
+    def texts(self) -> TextScores:
+        """The sums over each text."""
+        known = np.where(self.oov, 0.0, self.log10_prob)
+        return TextScores(
+            log10_prob=self._sums(self.log10_prob),
+            known_log10_prob=self._sums(known),
+            tokens=np.diff(self.starts),
+            oov=self._sums(self.oov.astype(np.int64)),
+        )
+
+    def _sums(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        sums = np.zeros(len(self.starts) - 1, values.dtype)
+        filled = np.flatnonzero(np.diff(self.starts))
+        if len(filled):
+            sums[filled] = np.add.reduceat(values, self.starts[filled])
+        return sums
 
 
 class TextScore(NamedTuple):

@@ -44,6 +44,7 @@ SCHEMAS: Mapping[str, Schema] = {
     WORDS_FILE: WORDS_SCHEMA,
 }
 _MAX_MANIFEST_BYTES = 1 << 20
+_OTHER_KINDS = {"rnn": "a recurrent model", "mixture": "a mixture of models"}
 
 Count = Annotated[int, Field(ge=0, lt=1 << 62)]
 
@@ -136,6 +137,11 @@ class Manifest(BaseModel):
             raise CorruptModelError(f"{path} is larger than any manifest", "Copy it again.")
         try:
             content = json.loads(path.read_bytes())
+            if content.get("kind") in _OTHER_KINDS:
+                raise ModelError(
+                    f"{folder} is {_OTHER_KINDS[content['kind']]}, not an n-gram model",
+                    "Name a folder written by 'lmserve build' or 'lmserve import'.",
+                )
             version = content.get("schema_version")
             if version != SCHEMA_VERSION:
                 raise ModelError(

@@ -2,8 +2,7 @@
 
 import hashlib
 import os
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lmserve.errors import CorruptModelError, OptionError
+from lmserve.language_model import LanguageModel
 from lmserve.ngram.foretelling import best, score_all
 from lmserve.ngram.manifest import Manifest, verify
 from lmserve.ngram.packed import Int64s, open_tables
@@ -21,10 +21,16 @@ from lmserve.ngram.states import State
 from lmserve.ngram.stepping import step, trim
 from lmserve.ngram.summing import sum_lines
 from lmserve.ngram.tables import text_parts
-from lmserve.ngram.texts import as_bytes, as_text, check_texts, concatenate, join_lines
+from lmserve.ngram.texts import (
+    as_bytes,
+    as_text,
+    check_texts,
+    concatenate,
+    join_lines,
+)
 from lmserve.ngram.vocabulary import Vocabulary
 from lmserve.ngram.window import Floats
-from lmserve.scorer import NextWord, Text, TextScores, WordScore, perplexity
+from lmserve.scorer import NextWord, Text, TextScores, TokenScores, WordScore
 from lmserve.text.batching import line_offsets
 from lmserve.text.special_tokens import BOS, EOS, SPECIAL_WORDS, UNK, SpecialTokens
 from lmserve.text.tokenization import identity
@@ -33,7 +39,7 @@ from lmserve.text.word_table import OOV, Bytes, Ids, Offsets
 _NO_ROWS = np.empty(0, np.int64)
 
 
-class NgramModel:
+class NgramModel(LanguageModel):
     """An n-gram model opened for queries; satisfies `lmserve.scorer.Scorer`.
 
     The tables are mapped, not read: opening costs the same for any size, and the processes of one
@@ -100,19 +106,6 @@ class NgramModel:
     def __contains__(self, word: Text) -> bool:
         return self.vocabulary.find(as_bytes(word)) is not None
 
-    def score(self, text: Text, *, bos: bool = True, eos: bool = True) -> float:
-        """log10 P(text); `bos`, `eos` as in `score_texts`. Like `kenlm.Model.score`."""
-        return float(self.score_texts([text], bos=bos, eos=eos).log10_prob[0])
-
-    def full_scores(self, text: Text, *, bos: bool = True, eos: bool = True) -> Iterator[WordScore]:
-        """Scores word by word, the first three fields like `kenlm.Model.full_scores`."""
-        return iter(self.score_words(text, bos=bos, eos=eos))
-
-    def perplexity(self, text: Text) -> float:
-        """10^(-log10 P(text) / words), the sentence end counted as a word; infinite for P = 0."""
-        scores = self.score_texts([text])
-        return perplexity(float(scores.log10_prob[0]), int(scores.tokens[0]))
-
     def score_texts(
         self, texts: Sequence[Text], *, bos: bool = True, eos: bool = True
     ) -> TextScores:
@@ -170,18 +163,15 @@ class NgramModel:
 
         return score_parts(offsets, score, threads)
 
-    def score_words(self, text: Text, *, bos: bool = True, eos: bool = True) -> list[WordScore]:
-        """Scores one text word by word; see `lmserve.scorer.Scorer`."""
-        data = self.segment(join_lines([text]))
-        ids, lines = self.encode(data, eos=eos)
-        scores, lengths = self.score_ids(ids, lines, bos=bos)
-        words = self._written_words(data, len(ids) - eos)
-        if eos:
-            words.append("</s>")
-        return [
-            WordScore(float(score), int(length), bool(word_id == OOV), word)
-            for score, length, word_id, word in zip(scores, lengths, ids, words, strict=True)
-        ]
+    def score_tokens(
+        self, texts: Sequence[Text], *, bos: bool = True, eos: bool = True
+    ) -> TokenScores:
+        """Scores every token of a batch of texts; see `lmserve.language_model`."""
+        data = np.frombuffer(self.segment(join_lines(texts)), np.uint8)
+        offsets = line_offsets(data)
+        ids, starts = self.vocabulary.encode_texts(data, offsets, self.special_tokens, eos=eos)
+        scores, lengths = self.score_ids(ids, starts, bos=bos)
+        return TokenScores(log10_prob=scores, ngram_length=lengths, oov=ids == OOV, starts=starts)
 
     def encode(self, data: bytes, *, eos: bool) -> tuple[Ids, Offsets]:
         """Ids of every line of tokens, uint32 [N], and where each line's begin, int64 [L + 1]."""
@@ -287,11 +277,3 @@ class NgramModel:
     def _find(self, word: bytes) -> int | None:
         ids, _ = self.encode(word, eos=False)
         return int(ids[0]) if len(ids) == 1 and ids[0] != OOV else None
-
-    def _written_words(self, data: bytes, count: int) -> list[str]:
-        """The words of one line as they were written, those that `space` drops left out."""
-        words = re.split(rb"[ \t\r\n]+", data)
-        dropped = SPECIAL_WORDS if self.special_tokens is SpecialTokens.SPACE else ()
-        written = [as_text(word) for word in words if word and word not in dropped]
-        assert len(written) == count, "splitting in Python and in the kernel must agree"
-        return written

@@ -1,11 +1,13 @@
 """Texts of any kind, as the kernels take them."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 
 from lmserve.errors import OptionError
 from lmserve.scorer import Text
+from lmserve.text.special_tokens import SPECIAL_WORDS, SpecialTokens
 
 _TEXT_TYPES = (
     pa.types.is_string,
@@ -55,3 +57,18 @@ def join_lines(texts: Iterable[Text]) -> bytes:
     if joined.count(b"\n") >= max(len(lines), 1):
         joined = b"\n".join(line.replace(b"\n", b" ") for line in lines)
     return joined + b"\n" if lines else b""
+
+
+def written_words(data: bytes, count: int, special_tokens: SpecialTokens) -> list[str]:
+    """The words of one line as they were written, those that `space` drops left out.
+
+    Args:
+        data: the line.
+        count: how many words a kernel found in it.
+        special_tokens: how the kernel took them.
+    """
+    words = re.split(rb"[ \t\r\n]+", data)
+    dropped = SPECIAL_WORDS if special_tokens is SpecialTokens.SPACE else ()
+    written = [as_text(word) for word in words if word and word not in dropped]
+    assert len(written) == count, "splitting in Python and in the kernel must agree"
+    return written

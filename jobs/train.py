@@ -1,0 +1,134 @@
+"""`lmserve train`: train a recurrent model on Ray."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from rich.progress import Progress, TaskID
+from rich.table import Table
+from typer import Option
+
+from jobs.counting_options import (
+    Address,
+    Inputs,
+    Marks,
+    Normalize,
+    Tokenizer,
+    telling_what_is_kept,
+)
+from jobs.shell import TextColumnOption, messages, progress_bar, run
+from lmserve.ngram.limiting import VocabularyLimit
+from lmserve.text.sources import DEFAULT_COLUMN
+from lmserve.text.special_tokens import SpecialTokens
+from lmserve.text.tokenization import Tokenization
+
+
+def train(
+    inputs: Inputs,
+    valid: Annotated[
+        list[str],
+        Option(help="Text that perplexities are measured on after every epoch; again for more."),
+    ],
+    output: Annotated[Path, Option("--output", "-o", help="Folder of the model to make.")],
+    recipe: Annotated[
+        str, Option(help="Named settings to begin with, see 'lmserve recipes'.")
+    ] = "lstm-small",
+    config: Annotated[
+        Path | None,
+        Option(help="Settings to begin with instead: JSON with network and training."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        Option("--set", metavar="NAME=VALUE", help="Change one setting; again for more."),
+    ] = None,
+    workers: Annotated[int, Option(help="Processes that train together.")] = 1,
+    gpus: Annotated[bool, Option("--gpus", help="A GPU for each of them.")] = False,
+    max_failures: Annotated[int, Option(help="Workers that may die on the way.")] = 3,
+    vocab_size: Annotated[
+        int | None,
+        Option(
+            help="Take all but so many most frequent words for <unk>.",
+            show_default="words that occur twice, or all if the text holds <unk>",
+        ),
+    ] = None,
+    vocab_file: Annotated[
+        Path | None, Option(help="Take all words but those in this file for <unk>.")
+    ] = None,
+    special_tokens: Marks = SpecialTokens.ERROR,
+    tokenizer: Tokenizer = "whitespace",
+    normalize: Normalize = "none",
+    text_column: TextColumnOption = DEFAULT_COLUMN,
+    checkpoint_every: Annotated[float, Option(help="Seconds between checkpoints.")] = 60.0,
+    resume: Annotated[bool, Option("--resume", help="Go on with an unfinished training.")] = False,
+    overwrite: Annotated[
+        bool, Option("--overwrite", help="Replace OUTPUT once the new model is complete.")
+    ] = False,
+    address: Address = None,
+) -> None:
+    """Train a recurrent network on a text, and watch its gradients."""
+    # Here, so that the other commands start without torch and Ray.
+    from cluster.training import Scale, train_on_ray
+    from jobs.recipes import find
+    from lmserve.rnn.runs import RunConfig
+    from lmserve.rnn.settings import configure, read_config
+
+    chosen = find(recipe)
+    base = read_config(config) if config else (chosen.network, chosen.training)
+    network, training = configure(settings or (), *base)
+    tokenization = Tokenization.choose(tokenizer, normalize)
+    run_config = RunConfig(
+        inputs=tuple(inputs),
+        valid=tuple(valid),
+        output=output,
+        network=network,
+        training=training,
+        special_tokens=special_tokens,
+        vocabulary=VocabularyLimit(vocab_size, vocab_file),
+        tokenization=tokenization,
+        tokenizer_file=Path(tokenizer) if tokenization.file_name else None,
+        text_column=text_column,
+        checkpoint_every=checkpoint_every,
+        resume=resume,
+        overwrite=overwrite,
+    )
+    scale = Scale(workers=workers, gpus=gpus, max_failures=max_failures)
+    kept = f"{output}.training"
+    with telling_what_is_kept(run_config.folder, kept), progress_bar() as progress:
+        manifest = train_on_ray(run_config, scale, _Display(progress), address=address)
+    table = Table("epoch", "train", "valid", "seconds", title=f"{output}: perplexities")
+    for epoch in manifest.epochs:
+        perplexities = (f"{epoch.train_perplexity:.2f}", f"{epoch.valid_perplexity:.2f}")
+        table.add_row(str(epoch.epoch), *perplexities, f"{epoch.seconds:.0f}")
+    messages.print(table)
+    for line in (
+        f"{manifest.parameters:,} numbers, {manifest.words:,} words, digest {manifest.digest}",
+        f"Next: lmserve eval {output} TEXT, lmserve next {output} 'the'",
+    ):
+        messages.print(line, highlight=False, soft_wrap=True)
+
+
+class _Display:
+    """Shows how far a training is: a bar with the time left, or a line now and then."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task: TaskID | None = None
+        self._epoch = -1
+
+    def __call__(self, log: dict[str, Any]) -> None:
+        """Shows the newest steps, as `lmserve.rnn.step_log` writes them."""
+        if self._task is None:
+            self._task = self._progress.add_task("train", total=1.0)
+        loss = log["loss"] if log["loss"] is not None else float("nan")
+        told = (
+            f"epoch {log['epoch']:.2f}  loss {loss:.3f}  norm {log['norm'] or float('nan'):.3f}  "
+            f"clipped {log['clipped']:.0%}  skipped {log['skipped']}  "
+            f"{log['tokens_per_s']:,.0f} tokens/s"
+        )
+        self._progress.update(self._task, completed=log["done"], description=told)
+        if not messages.is_terminal and int(log["epoch"]) != self._epoch:
+            self._epoch = int(log["epoch"])
+            messages.print(told)
+
+
+if __name__ == "__main__":
+    run(train)

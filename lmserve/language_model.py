@@ -1,0 +1,87 @@
+"""What every finished model can do, whatever is inside it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from lmserve.ngram.texts import join_lines, written_words
+from lmserve.ngram.vocabulary import Vocabulary
+from lmserve.scorer import NextWord, Text, TextScores, TokenScores, WordScore, perplexity
+from lmserve.text.special_tokens import SpecialTokens
+from lmserve.text.tokenization import Segment
+
+
+class Reader(Protocol):
+    """Scores texts one after the other, each perhaps in the light of those before it."""
+
+    def read(self, texts: Sequence[Text]) -> TokenScores:
+        """Scores the tokens of the next texts, sentence ends included."""
+        ...
+
+
+class LanguageModel(ABC):
+    """A model that was opened; satisfies `lmserve.scorer.Scorer`.
+
+    Attributes:
+        special_tokens: what `<unk>`, `<s>`, `</s>` in a text stand for.
+        segment: turns text into tokens.
+        vocabulary: its words.
+    """
+
+    special_tokens: SpecialTokens
+    segment: Segment
+    vocabulary: Vocabulary
+
+    @property
+    @abstractmethod
+    def digest(self) -> str:
+        """Hexadecimal SHA-256 of everything that determines a score."""
+
+    @abstractmethod
+    def score_tokens(
+        self, texts: Sequence[Text], *, bos: bool = True, eos: bool = True
+    ) -> TokenScores:
+        """Scores every token of a batch of texts; the options as in `score_texts`."""
+
+    @abstractmethod
+    def next_words(self, context: Text, *, top: int = 10, bos: bool = True) -> list[NextWord]:
+        """The most probable next words; see `lmserve.scorer.Scorer`."""
+
+    def score_texts(
+        self, texts: Sequence[Text], *, bos: bool = True, eos: bool = True
+    ) -> TextScores:
+        """Scores a batch of texts; see `lmserve.scorer.Scorer`."""
+        return self.score_tokens(texts, bos=bos, eos=eos).texts()
+
+    def score_words(self, text: Text, *, bos: bool = True, eos: bool = True) -> list[WordScore]:
+        """Scores one text word by word; see `lmserve.scorer.Scorer`."""
+        scores = self.score_tokens([text], bos=bos, eos=eos)
+        data = self.segment(join_lines([text]))
+        words = written_words(data, len(scores.oov) - eos, self.special_tokens)
+        columns = (scores.log10_prob.tolist(), scores.ngram_length.tolist(), scores.oov.tolist())
+        return list(map(WordScore, *columns, [*words, "</s>"] if eos else words))
+
+    def score(self, text: Text, *, bos: bool = True, eos: bool = True) -> float:
+        """log10 P(text); `bos`, `eos` as in `score_texts`. Like `kenlm.Model.score`."""
+        return float(self.score_texts([text], bos=bos, eos=eos).log10_prob[0])
+
+    def full_scores(self, text: Text, *, bos: bool = True, eos: bool = True) -> Iterator[WordScore]:
+        """Scores word by word, the first three fields like `kenlm.Model.full_scores`."""
+        return iter(self.score_words(text, bos=bos, eos=eos))
+
+    def perplexity(self, text: Text) -> float:
+        """10^(-log10 P(text) / words), the sentence end counted as a word; infinite for P = 0."""
+        scores = self.score_texts([text])
+        return perplexity(float(scores.log10_prob[0]), int(scores.tokens[0]))
+
+    def reader(self) -> Reader:
+        """Reads texts as a model of sentences does: each begins anew."""
+        return _Sentences(self)
+
+
+class _Sentences:
+    def __init__(self, model: LanguageModel) -> None:
+        self._model = model
+
+    def read(self, texts: Sequence[Text]) -> TokenScores:
+        return self._model.score_tokens(texts)

@@ -1,0 +1,64 @@
+"""Opening a model folder, whatever kind of model is in it."""
+
+import json
+import os
+from pathlib import Path
+
+from lmserve.errors import DependencyError
+from lmserve.language_model import LanguageModel
+from lmserve.ngram.manifest import MANIFEST_FILE
+from lmserve.ngram.model import NgramModel
+from lmserve.text.special_tokens import SpecialTokens
+
+_MAX_MANIFEST_BYTES = 1 << 20
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    special_tokens: SpecialTokens | None = None,
+    check: bool = False,
+) -> LanguageModel:
+    """Opens the model in a folder.
+
+    Args:
+        path: the folder that `lmserve build`, `lmserve train` or `lmserve mix` wrote.
+        special_tokens: what `<unk>`, `<s>`, `</s>` in a text stand for; None means what was said
+            when the model was made.
+        check: read every byte of it and compare checksums first.
+
+    Raises:
+        ModelError: there is no model in this folder, or one of another format version.
+        CorruptModelError: it was changed or cut short.
+        DependencyError: the package that a recurrent model needs is not installed.
+    """
+    kind = kind_of(Path(path))
+    if kind == "mixture":
+        # Opens its components by this function.
+        from lmserve.mixing.model import Mixture
+
+        return Mixture.load(path, special_tokens=special_tokens, check=check)
+    if kind == "rnn":
+        try:
+            from lmserve.rnn.scoring import RecurrentModel
+        except ImportError as error:
+            raise DependencyError(
+                f"{path} is a recurrent model, which needs a package that is not installed: "
+                f"{error}",
+                "Install it: pip install 'lmserve[rnn]'.",
+            ) from error
+        return RecurrentModel.load(path, special_tokens=special_tokens)
+    return NgramModel.load(path, special_tokens=special_tokens, check=check)
+
+
+def kind_of(folder: Path) -> str:
+    """What kind of model a folder says that it holds: "ngram" where it says nothing else."""
+    path = folder / MANIFEST_FILE
+    try:
+        if path.stat().st_size > _MAX_MANIFEST_BYTES:
+            return "ngram"
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        # The n-gram model's own reading says what is wrong.
+        return "ngram"
+    return str(content.get("kind", "ngram")) if isinstance(content, dict) else "ngram"

@@ -1,0 +1,197 @@
+"""A finished mixture: models over the same words, opened and queried as one."""
+
+import os
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lmserve.errors import CorruptModelError, OptionError
+from lmserve.language_model import LanguageModel, Reader
+from lmserve.loading import load
+from lmserve.mixing.combining import Floats, Method, combine_linear, combine_log_linear
+from lmserve.mixing.components import Component, check_components
+from lmserve.mixing.foretelling import Foreteller
+from lmserve.mixing.manifest import MixtureManifest, mixture_digest
+from lmserve.mixing.reading import (
+    LinearReader,
+    LogLinearReader,
+    encode,
+    log_linear_scores,
+    mix_scores,
+    token_scores,
+)
+from lmserve.ngram.foretelling import best
+from lmserve.ngram.texts import as_bytes, as_text
+from lmserve.scorer import NextWord, Text, TokenScores, WordScore
+from lmserve.text.special_tokens import BOS, UNK, SpecialTokens
+
+# Of each component, what it remembers.
+MixtureState = tuple[Any, ...]
+
+
+class Mixture(LanguageModel):
+    """A mixture opened for queries; satisfies `lmserve.scorer.Scorer`.
+
+    A word of a linear mixture costs what it costs its components. A word of a log-linear one costs
+    the components' probabilities of all words, whose sum it is divided by.
+
+    Args:
+        components: K models over the same words, checked by `check_components`.
+        weights: float64 [K], none below 0; of a linear mixture, with sum 1.
+        method: how they are combined.
+    """
+
+    def __init__(
+        self, components: Sequence[Component], weights: Sequence[float], method: Method
+    ) -> None:
+        self.components = tuple(components)
+        self.weights: Floats = np.array(weights, np.float64)
+        self.method = method
+        if (
+            len(self.weights) != len(self.components)
+            or not (self.weights >= 0).all()
+            or (method is Method.LINEAR and abs(self.weights.sum() - 1) > 1e-9)
+        ):
+            raise OptionError(
+                f"the weights {list(weights)} of {len(self.components)} models are none of a "
+                f"{method} mixture",
+                "Give a weight for each model, 0 or more; of a linear mixture, with sum 1.",
+            )
+        first = self.components[0]
+        self.special_tokens = first.special_tokens
+        self.segment = first.segment
+        self.vocabulary = first.vocabulary
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        special_tokens: SpecialTokens | None = None,
+        check: bool = False,
+    ) -> "Mixture":
+        """Opens the mixture in a folder, and its components where they lie.
+
+        Args:
+            path: the folder that `lmserve mix` wrote.
+            special_tokens: how to take them in a text; None means as the components were made.
+            check: read every byte of the components and compare checksums.
+
+        Raises:
+            ModelError: there is no mixture in this folder, or a component is not where it was.
+            CorruptModelError: it was changed, or a component is another model than was mixed.
+        """
+        folder = Path(path)
+        manifest = MixtureManifest.read(folder)
+        models = []
+        for facts in manifest.components:
+            model = load(folder / facts.path, check=check)
+            if model.digest != facts.digest:
+                raise CorruptModelError(
+                    f"{folder}: its component {facts.path} has the digest {model.digest[:16]}..., "
+                    f"the model that was mixed had {facts.digest[:16]}...",
+                    "Mix the models again, or put the former one back; --copy keeps copies.",
+                )
+            if special_tokens not in (None, model.special_tokens):
+                model = load(folder / facts.path, special_tokens=special_tokens)
+            models.append(model)
+        names = [facts.path for facts in manifest.components]
+        weights = [facts.weight for facts in manifest.components]
+        return cls(check_components(models, names, manifest.method), weights, manifest.method)
+
+    @property
+    def digest(self) -> str:
+        """Hexadecimal SHA-256 of everything that determines a score."""
+        digests = [model.digest for model in self.components]
+        return mixture_digest(self.method, self.weights.tolist(), digests)
+
+    def score_tokens(
+        self, texts: Sequence[Text], *, bos: bool = True, eos: bool = True
+    ) -> TokenScores:
+        """Scores every token of a batch of texts; see `lmserve.language_model`."""
+        if self.method is Method.LINEAR:
+            parts = [model.score_tokens(texts, bos=bos, eos=eos) for model in self.components]
+            return mix_scores(parts, self.weights)
+        ids, starts = encode(self.components[0], texts, eos=eos)
+        scores = [np.empty(0)]
+        for begun, ended in pairwise(starts):
+            foreteller = Foreteller(self.components, bos=bos)
+            scores.append(log_linear_scores(foreteller, ids[begun:ended], self.weights))
+        return token_scores(np.concatenate(scores), ids, starts)
+
+    def reader(self) -> Reader:
+        """Reads texts one after the other, each component as it does by itself."""
+        if self.method is Method.LINEAR:
+            return LinearReader([model.reader() for model in self.components], self.weights)
+        return LogLinearReader(self.components, self.weights)
+
+    def begin_state(self) -> MixtureState:
+        """The state at the start of a sentence."""
+        return tuple(model.begin_state() for model in self.components)
+
+    def null_state(self) -> MixtureState:
+        """The state after nothing at all."""
+        return tuple(model.null_state() for model in self.components)
+
+    def state_after(self, context: Text, *, bos: bool = True) -> MixtureState:
+        """The state after some words."""
+        return tuple(model.state_after(context, bos=bos) for model in self.components)
+
+    def score_word(self, state: MixtureState, word: Text) -> tuple[WordScore, MixtureState]:
+        """Scores one word after what `state` remembers.
+
+        Args:
+            state: from `begin_state`, `null_state`, or the call before.
+            word: one word; `</s>` is the end of the sentence.
+
+        Returns:
+            The word's score; the state after it.
+        """
+        told = [
+            model.score_word(part, word) for model, part in zip(self.components, state, strict=True)
+        ]
+        first = told[0][0]
+        if self.method is Method.LINEAR:
+            each = np.array([[score.log10_prob] for score, _ in told])
+            log10_prob = float(combine_linear(each, self.weights)[0])
+        else:
+            found = None if first.oov else self.vocabulary.find(as_bytes(word))
+            log10_prob = float(self.log10_distribution(state)[UNK if found is None else found])
+        after = tuple(part for _, part in told)
+        return WordScore(log10_prob, 0, first.oov, first.word), after
+
+    def log10_distribution(self, state: MixtureState) -> Floats:
+        """log10 P(w | state) of every vocabulary word, float64 [V]; minus infinity for `<s>`."""
+        told = np.stack(
+            [
+                model.log10_distribution(part)
+                for model, part in zip(self.components, state, strict=True)
+            ]
+        )
+        if self.method is Method.LOG_LINEAR:
+            (scores,) = combine_log_linear(told[:, np.newaxis], self.weights)
+            return np.asarray(scores)
+        scores = combine_linear(told, self.weights)
+        scores[BOS] = -np.inf
+        return scores
+
+    def distribution(self, context: Text, *, bos: bool = True) -> Floats:
+        """P(w | context) of every vocabulary word, float64 [V]; sums to 1, with 0 for `<s>`."""
+        return np.power(10.0, self.log10_distribution(self.state_after(context, bos=bos)))
+
+    def next_words(self, context: Text, *, top: int = 10, bos: bool = True) -> list[NextWord]:
+        """The most probable next words; see `lmserve.scorer.Scorer`. `<unk>` is not proposed.
+
+        Raises:
+            OptionError: `top` is below 1.
+        """
+        if top < 1:
+            raise OptionError(f"top is {top}", "Ask for 1 next word or more.")
+        scores = self.log10_distribution(self.state_after(context, bos=bos))
+        return [
+            NextWord(as_text(self.vocabulary[word]), float(scores[word]))
+            for word in best(scores[BOS + 1 :], top) + BOS + 1
+        ]

@@ -1,0 +1,123 @@
+"""The manifest of a finished network: what its folder holds, and how to tell that it is whole.
+
+manifest.json            this
+weights.safetensors      the network's parameters
+vocabulary*.arrow        its words, as in an n-gram model's folder
+tokenizer.*              where a tokenizer has a file
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lmserve.errors import CorruptModelError, ModelError
+from lmserve.ngram.manifest import MANIFEST_FILE
+from lmserve.ngram.vocabulary import SLOTS_FILE, WORDS_FILE
+from lmserve.rnn.checkpoints import WEIGHTS_FILE, Epoch
+from lmserve.rnn.config import NetworkConfig, TrainingConfig
+from lmserve.text.special_tokens import SpecialTokens
+from lmserve.text.tokenization import Tokenization
+
+KIND = "rnn"
+SCHEMA_VERSION = 1
+FILES = (WEIGHTS_FILE, WORDS_FILE, SLOTS_FILE)
+_MAX_MANIFEST_BYTES = 1 << 20
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class RecurrentManifest(BaseModel):
+    """Everything about a network but its weights and words.
+
+    Attributes:
+        words: of the vocabulary, `<s>` among them.
+        tokens: of the text it was trained on, sentence ends included.
+        parameters: numbers in the network.
+        network: what it is.
+        training: how it was trained.
+        special_tokens: what to do about `<s>`, `</s>`, `<unk>` in a text.
+        tokenization: how text becomes tokens.
+        epochs: what each time through the text came to.
+        files: SHA-256 of each.
+        digest: of all that determines a score.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["rnn"] = "rnn"
+    schema_version: Literal[1] = 1
+    words: Annotated[int, Field(ge=3, lt=1 << 32)]
+    tokens: Annotated[int, Field(ge=0)]
+    parameters: Annotated[int, Field(ge=0)]
+    network: NetworkConfig
+    training: TrainingConfig
+    special_tokens: SpecialTokens
+    tokenization: Tokenization
+    epochs: list[Epoch]
+    files: dict[str, Sha256] = {}
+    digest: str = ""
+
+    def compute_digest(self) -> str:
+        """The digest that this manifest should carry."""
+        facts = {
+            "network": self.network.model_dump(mode="json"),
+            "special_tokens": str(self.special_tokens),
+            "tokenization": self.tokenization.model_dump(mode="json"),
+            "files": self.files,
+        }
+        canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def seal(self, folder: Path) -> "RecurrentManifest":
+        """Adds the checksums of finished files and the digest, and writes the manifest."""
+        sealed = self.model_copy(update={"files": {name: _sha256(folder / name) for name in FILES}})
+        sealed = sealed.model_copy(update={"digest": sealed.compute_digest()})
+        (folder / MANIFEST_FILE).write_text(sealed.model_dump_json(indent=2) + "\n")
+        return sealed
+
+    @classmethod
+    def read(cls, folder: Path) -> "RecurrentManifest":
+        """Reads and checks the manifest of a network, and its files' checksums.
+
+        Weights are read whole when a network is opened, so that their checksum costs little.
+
+        Raises:
+            ModelError: the folder holds no network.
+            CorruptModelError: the manifest or a file was changed or cut short.
+        """
+        path = folder / MANIFEST_FILE
+        if not path.is_file():
+            raise ModelError(
+                f"{str(folder)!r} is not a model: there is no {MANIFEST_FILE} in it",
+                "Name a folder written by 'lmserve train --output FOLDER'.",
+            )
+        if path.stat().st_size > _MAX_MANIFEST_BYTES:
+            raise CorruptModelError(f"{path} is larger than any manifest", "Copy it again.")
+        try:
+            manifest = cls.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise CorruptModelError(
+                f"{path} is no valid manifest: {error}", "Train the model again, or copy it again."
+            ) from error
+        manifest._check(folder)
+        return manifest
+
+    def _check(self, folder: Path) -> None:
+        found = {
+            name: _sha256(folder / name) if (folder / name).is_file() else "no file"
+            for name in FILES
+        }
+        wrong = sorted(name for name in FILES if found[name] != self.files.get(name))
+        if wrong or self.compute_digest() != self.digest:
+            raise CorruptModelError(
+                f"{folder}: {', '.join(wrong) or 'the manifest'} changed after the training",
+                "Copy the whole folder again, or train the model again.",
+            )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
