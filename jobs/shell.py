@@ -41,7 +41,13 @@ TextColumnOption = Annotated[
 ]
 
 # Packages that only some jobs need, and what installs them.
-_EXTRAS = {"torch": "rnn", "safetensors": "rnn", "ray": "ray", "matplotlib": "bench"}
+_EXTRAS = {
+    "torch": "rnn",
+    "safetensors": "rnn",
+    "prometheus_client": "rnn",
+    "ray": "ray",
+    "matplotlib": "bench",
+}
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY_UNITS = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}

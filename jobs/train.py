@@ -58,6 +58,13 @@ def train(
     normalize: Normalize = "none",
     text_column: TextColumnOption = DEFAULT_COLUMN,
     checkpoint_every: Annotated[float, Option(help="Seconds between checkpoints.")] = 60.0,
+    probe_lags: Annotated[
+        int,
+        Option(help="Measure after every epoch how far back gradients reach, up to so many words."),
+    ] = 0,
+    metrics_port: Annotated[
+        int | None, Option(help="Serve metrics for Prometheus there.", show_default="not at all")
+    ] = None,
     resume: Annotated[bool, Option("--resume", help="Go on with an unfinished training.")] = False,
     overwrite: Annotated[
         bool, Option("--overwrite", help="Replace OUTPUT once the new model is complete.")
@@ -68,7 +75,8 @@ def train(
     # Here, so that the other commands start without torch and Ray.
     from cluster.training import Scale, train_on_ray
     from jobs.recipes import find
-    from lmserve.rnn.runs import RunConfig
+    from lmserve.rnn.metrics import TrainingMetrics
+    from lmserve.rnn.runs import RunConfig, run_name
     from lmserve.rnn.settings import configure, read_config
 
     chosen = find(recipe)
@@ -87,13 +95,23 @@ def train(
         tokenizer_file=Path(tokenizer) if tokenization.file_name else None,
         text_column=text_column,
         checkpoint_every=checkpoint_every,
+        probe_lags=probe_lags,
         resume=resume,
         overwrite=overwrite,
     )
+    measured = TrainingMetrics(run_name(run_config), network.cell)
+    if metrics_port is not None:
+        measured.serve(metrics_port)
     scale = Scale(workers=workers, gpus=gpus, max_failures=max_failures)
     kept = f"{output}.training"
     with telling_what_is_kept(run_config.folder, kept), progress_bar() as progress:
-        manifest = train_on_ray(run_config, scale, _Display(progress), address=address)
+        display = _Display(progress)
+
+        def watch(log: dict[str, Any]) -> None:
+            display(log)
+            measured.update(log)
+
+        manifest = train_on_ray(run_config, scale, watch, address=address)
     table = Table("epoch", "train", "valid", "seconds", title=f"{output}: perplexities")
     for epoch in manifest.epochs:
         perplexities = (f"{epoch.train_perplexity:.2f}", f"{epoch.valid_perplexity:.2f}")

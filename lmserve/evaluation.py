@@ -7,7 +7,6 @@ from typing import Any
 
 from lmserve.errors import InputError
 from lmserve.language_model import LanguageModel, Reader
-from lmserve.ngram.model import NgramModel
 from lmserve.scorer import Scorer, perplexity
 from lmserve.text.pieces import Block
 from lmserve.text.sources import Piece, read_blocks, special_token_error
@@ -98,7 +97,7 @@ def evaluate(
 
 def reader_of(model: LanguageModel) -> Reader | None:
     """What reads a text with this model as `evaluate` should; None where lines are independent."""
-    return None if isinstance(model, NgramModel) else model.reader()
+    return model.reader() if model.carries_state else None
 
 
 def checked_blocks(

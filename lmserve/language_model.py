@@ -26,8 +26,10 @@ class LanguageModel(ABC):
         special_tokens: what `<unk>`, `<s>`, `</s>` in a text stand for.
         segment: turns text into tokens.
         vocabulary: its words.
+        carries_state: whether what it reads depends on the lines before.
     """
 
+    carries_state: bool = False
     special_tokens: SpecialTokens
     segment: Segment
     vocabulary: Vocabulary

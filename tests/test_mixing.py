@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from mixable import train_network
 
 import lmserve
+from cluster.build import build
+from cluster.config import BuildConfig
 from lmserve.errors import CorruptModelError, ModelError, OptionError
 from lmserve.mixing.combining import Method, combine_linear, combine_log_linear
 from lmserve.mixing.components import check_components
@@ -20,6 +22,7 @@ from lmserve.mixing.making import MixConfig, mix
 from lmserve.mixing.model import Mixture
 from lmserve.mixing.weights import Foretold, fit_linear, fit_log_linear
 from lmserve.ngram.limiting import VocabularyLimit
+from lmserve.ngram.smoothing_methods import Smoothing
 from lmserve.rnn.scoring import RecurrentModel
 from lmserve.scorer import Scorer
 
@@ -324,3 +327,19 @@ def test_special_tokens_are_taken_as_asked_for(
     )
     assert spaced.score("w0 <s> w1") == usual.score("w0 w1") != usual.score("w0 <s> w1")
     assert spaced.digest != usual.digest
+
+
+def test_scores_that_are_no_probabilities_are_not_added(tiny_text: Path, tmp_path: Path) -> None:
+    config = BuildConfig(
+        inputs=(str(tiny_text),),
+        output=tmp_path / "backoff",
+        order=2,
+        smoothing=Smoothing.STUPID_BACKOFF,
+    )
+    build(config, on_ray=False)
+    model = lmserve.load(config.output)
+    with pytest.raises(OptionError, match="one are no probabilities") as raised:
+        check_components([model], ["one"], Method.LINEAR)
+    assert "--method log-linear" in raised.value.remedy
+    divided = mixture(Method.LOG_LINEAR, model).distribution("w0 w1")
+    assert divided.sum() == pytest.approx(1, abs=1e-9)

@@ -24,6 +24,7 @@ class Component(Protocol):
     special_tokens: SpecialTokens
     segment: Segment
     vocabulary: Vocabulary
+    carries_state: bool
     # Of the model's folder; a mixture has none, so that mixtures are not mixed.
     manifest: Any
 

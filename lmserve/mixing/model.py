@@ -61,6 +61,7 @@ class Mixture(LanguageModel):
                 "Give a weight for each model, 0 or more; of a linear mixture, with sum 1.",
             )
         first = self.components[0]
+        self.carries_state = any(model.carries_state for model in self.components)
         self.special_tokens = first.special_tokens
         self.segment = first.segment
         self.vocabulary = first.vocabulary

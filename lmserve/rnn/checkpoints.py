@@ -47,6 +47,8 @@ class Epoch(BaseModel):
         valid_perplexity: afterwards.
         seconds: that it took, validation included.
         averaged: whether the validation is of averaged weights.
+        horizons: the memory horizon of each layer in words, see `probing`; None for more than were
+            probed; empty where nothing was.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
@@ -56,6 +58,7 @@ class Epoch(BaseModel):
     valid_perplexity: float
     seconds: float
     averaged: bool
+    horizons: list[int | None] = []
 
 
 class Progress(BaseModel):

@@ -53,6 +53,7 @@ class RunConfig:
         tokenizer_file: the tokenizer's file, where the tokenization has one.
         text_column: the field of JSON and Parquet that holds the text.
         checkpoint_every: seconds between checkpoints.
+        probe_lags: measure memory horizons after every epoch, up to so many words; 0 for not.
         resume: go on with an unfinished training.
         overwrite: replace a model that is there already, once the new one is complete.
     """
@@ -68,6 +69,7 @@ class RunConfig:
     tokenizer_file: Path | None = None
     text_column: str = DEFAULT_COLUMN
     checkpoint_every: float = 60.0
+    probe_lags: int = 0
     resume: bool = False
     overwrite: bool = False
 
@@ -78,6 +80,8 @@ class RunConfig:
             raise OptionError(
                 f"checkpoint_every is {self.checkpoint_every}", "Give seconds, such as 60."
             )
+        if self.probe_lags < 0:
+            raise OptionError(f"probe_lags is {self.probe_lags}", "Give words, or 0 for none.")
 
     @property
     def folder(self) -> Path:
@@ -176,6 +180,7 @@ def train(config: RunConfig, workers: Workers, listen: Listener = lambda _: None
         valid=np.load(config.folder / "valid.npy", mmap_mode="r"),
         folder=config.folder / "checkpoints",
         checkpoint_every=config.checkpoint_every,
+        probe_lags=config.probe_lags,
     )
     trainer = Trainer(task, workers, listen)
     progress = trainer.run()

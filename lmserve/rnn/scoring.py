@@ -50,6 +50,8 @@ class RecurrentModel(LanguageModel):
     probability of `<unk>`.
     """
 
+    carries_state = True
+
     def __init__(
         self,
         folder: Path,
@@ -224,7 +226,8 @@ class RecurrentModel(LanguageModel):
         return RecurrentState(states, output)
 
     def _find(self, word: bytes) -> int | None:
-        ids, _ = self.encode([word], eos=False)
+        text = np.frombuffer(word, np.uint8)
+        ids, _, _ = self.vocabulary.encode(text, self.special_tokens, eos=False, querying=True)
         return int(ids[0]) if len(ids) == 1 and ids[0] != OOV else None
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lmserve.rnn.checkpoints import Epoch
 from lmserve.rnn.stepping import StepFacts
 
 STEPS_FILE = "steps.jsonl"
@@ -30,6 +31,8 @@ class Log:
         groups: mean norms before clipping, by parameter group.
         rate: the last learning rate.
         tokens_per_s: of all workers.
+        valid_perplexity: after the last epoch; None in the first.
+        horizons: memory horizons after the last epoch, as in `checkpoints.Epoch`.
     """
 
     step: int
@@ -44,6 +47,8 @@ class Log:
     groups: dict[str, float]
     rate: float
     tokens_per_s: float
+    valid_perplexity: float | None
+    horizons: list[int | None]
 
 
 class StepLog:
@@ -71,8 +76,26 @@ class StepLog:
         self._facts.append(facts)
         self._tokens += tokens
 
-    def write(self, *, step: int, epoch: float, done: float, skipped: int, rate: float) -> Log:
-        """Writes what was collected, and begins anew; the arguments as in `Log`."""
+    def write(
+        self,
+        *,
+        step: int,
+        epoch: float,
+        done: float,
+        skipped: int,
+        rate: float,
+        last: Epoch | None,
+    ) -> Log:
+        """Writes what was collected, and begins anew.
+
+        Args:
+            step: as in `Log`, like those that follow.
+            epoch: the same.
+            done: the same.
+            skipped: the same.
+            rate: the same.
+            last: the last whole epoch.
+        """
         gradients = [facts.gradient for facts in self._facts]
         words = max(1, sum(facts.tokens for facts in self._facts))
         log = Log(
@@ -91,6 +114,8 @@ class StepLog:
             },
             rate=rate,
             tokens_per_s=self._tokens / (time.monotonic() - self._since),
+            valid_perplexity=last.valid_perplexity if last else None,
+            horizons=last.horizons if last else [],
         )
         if self._path is not None:
             with self._path.open("a") as file:

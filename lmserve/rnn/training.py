@@ -24,6 +24,7 @@ from lmserve.rnn.corpus import Rows
 from lmserve.rnn.measuring import exchanged, mean_loss, perplexity_of
 from lmserve.rnn.network import Network, States, columns
 from lmserve.rnn.optimizing import Average, make_optimizer, rate_at, stopped_improving
+from lmserve.rnn.probing import probe
 from lmserve.rnn.step_log import STEPS_FILE, Log, StepLog
 from lmserve.rnn.stepping import StepFacts, Stepper
 from lmserve.rnn.workers import Workers
@@ -44,6 +45,7 @@ class Task:
         valid: int64 [M], the text that perplexities are measured on.
         folder: of the run: checkpoints and `STEPS_FILE`. All workers see it.
         checkpoint_every: seconds between checkpoints; there is one after every epoch as well.
+        probe_lags: measure the memory horizon after every epoch, up to so many words; 0 for not.
     """
 
     network: NetworkConfig
@@ -54,6 +56,7 @@ class Task:
     valid: Rows
     folder: Path
     checkpoint_every: float = 60.0
+    probe_lags: int = 0
 
 
 Listener = Callable[[Log | Epoch], None]
@@ -138,6 +141,7 @@ class Trainer:
                 done=self._done(),
                 skipped=progress.skipped,
                 rate=self.optimizer.param_groups[0]["lr"],
+                last=progress.epochs[-1] if progress.epochs else None,
             )
             if self.workers.first:
                 self.listen(log)
@@ -179,6 +183,7 @@ class Trainer:
         averaged = self.average.steps > 0
         with exchanged(self.network, self.average.weights):
             valid = perplexity_of(mean_loss(self.network, self.valid, self.workers))
+            horizons = self._horizons()
             before = [epoch.valid_perplexity for epoch in progress.epochs]
             if not before or valid < min(before):
                 named = self.network.named_parameters()
@@ -191,6 +196,7 @@ class Trainer:
             valid_perplexity=valid,
             seconds=time.monotonic() - started,
             averaged=averaged,
+            horizons=horizons,
         )
         if (
             self.config.optimizer == "asgd"
@@ -206,6 +212,13 @@ class Trainer:
         self._save()
         if self.workers.first:
             self.listen(epoch)
+
+    def _horizons(self) -> list[int | None]:
+        """The memory horizon of each layer; the first worker's affair, for the others wait."""
+        if not self.workers.first or self.task.probe_lags == 0:
+            return []
+        curves = probe(self.network, self.task.valid, lags=self.task.probe_lags, windows=1)
+        return [curve.horizon for curve in curves]
 
     def _save(self) -> None:
         states = self.workers.gather(self.stepper.states)
