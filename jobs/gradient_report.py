@@ -80,20 +80,15 @@ def _probe(
     special_tokens: SpecialTokens | None,
     column: str,
 ) -> None:
-    from lmserve.rnn.corpus import read_rows
     from lmserve.rnn.pictures import draw_lags
-    from lmserve.rnn.probing import probe
-    from lmserve.rnn.report import Probed, labelled, models_facts, models_page, read_logs
-    from lmserve.rnn.scoring import RecurrentModel
+    from lmserve.rnn.report import labelled, models_facts, models_page, probe_model
 
     pieces = split(find_files(text), BLOCK_BYTES, column)
-    probed: list[Probed] = []
     with progress_bar() as progress:
-        for path in progress.track(models, description="probe"):
-            model = RecurrentModel.load(path, special_tokens=special_tokens)
-            rows = read_rows(pieces, model.vocabulary, model.special_tokens, model.segment)
-            curves = probe(model.network, rows, lags=lags, windows=windows)
-            probed.append(Probed(str(path), model.manifest, read_logs(path), curves))
+        probed = [
+            probe_model(path, pieces, lags=lags, windows=windows, special_tokens=special_tokens)
+            for path in progress.track(models, description="probe")
+        ]
     curves_by_name = labelled(probed)
     _write(
         folder,

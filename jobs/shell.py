@@ -46,7 +46,7 @@ _EXTRAS = {
     "safetensors": "rnn",
     "prometheus_client": "rnn",
     "ray": "ray",
-    "matplotlib": "bench",
+    "matplotlib": "rnn",
 }
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}

@@ -1,7 +1,7 @@
 """`lmserve train`: train a recurrent model on Ray."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from rich.progress import Progress, TaskID
 from rich.table import Table
@@ -17,9 +17,16 @@ from jobs.counting_options import (
 )
 from jobs.shell import TextColumnOption, messages, progress_bar, run
 from lmserve.ngram.limiting import VocabularyLimit
-from lmserve.text.sources import DEFAULT_COLUMN
+from lmserve.text.sources import BLOCK_BYTES, DEFAULT_COLUMN, find_files, split
 from lmserve.text.special_tokens import SpecialTokens
 from lmserve.text.tokenization import Tokenization
+
+if TYPE_CHECKING:
+    from lmserve.rnn.report import Probed
+
+_REPORT_FILE = "report.html"
+# Words that the report looks back.
+_LAGS = 50
 
 
 def train(
@@ -76,6 +83,7 @@ def train(
     from cluster.training import Scale, train_on_ray
     from jobs.recipes import find
     from lmserve.rnn.metrics import TrainingMetrics
+    from lmserve.rnn.report import models_page
     from lmserve.rnn.runs import RunConfig, run_name
     from lmserve.rnn.settings import configure, read_config
 
@@ -112,6 +120,8 @@ def train(
             measured.update(log)
 
         manifest = train_on_ray(run_config, scale, watch, address=address)
+    page = models_page([_probe(output, valid, text_column)])
+    (output / _REPORT_FILE).write_text(page, encoding="utf-8", newline="\n")
     table = Table("epoch", "train", "valid", "seconds", title=f"{output}: perplexities")
     for epoch in manifest.epochs:
         perplexities = (f"{epoch.train_perplexity:.2f}", f"{epoch.valid_perplexity:.2f}")
@@ -119,9 +129,18 @@ def train(
     messages.print(table)
     for line in (
         f"{manifest.parameters:,} numbers, {manifest.words:,} words, digest {manifest.digest}",
+        f"losses, gradients and memory as pictures: {output / _REPORT_FILE}",
         f"Next: lmserve eval {output} TEXT, lmserve next {output} 'the'",
     ):
         messages.print(line, highlight=False, soft_wrap=True)
+
+
+def _probe(model: Path, text: list[str], column: str) -> "Probed":
+    """What the finished model's report tells."""
+    from lmserve.rnn.report import probe_model
+
+    pieces = split(find_files(text), BLOCK_BYTES, column)
+    return probe_model(model, pieces, lags=_LAGS, windows=1, shorten=True)
 
 
 class _Display:

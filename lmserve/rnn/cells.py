@@ -34,6 +34,7 @@ class Cell(nn.Module, ABC):
     # The largest derivative that the recurrent nonlinearity can have: beta_h of the lecture's bound
     # (Pascanu, Mikolov and Bengio 2013, section 2.1); None where gates make it depend on the data.
     steepest: float | None = None
+    weight_hh: Tensor
 
     def __init__(self, input_size: int, hidden_size: int, weight_drop: float = 0.0) -> None:
         super().__init__()

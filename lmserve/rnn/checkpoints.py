@@ -65,6 +65,7 @@ class Progress(BaseModel):
     """How far a training has come.
 
     Attributes:
+        vocabulary: SHA-256 of the words that the network was made for.
         step: updates tried so far.
         epoch: whole ones.
         position: steps of a column done in this epoch.
@@ -81,6 +82,7 @@ class Progress(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    vocabulary: str = ""
     step: Count = 0
     epoch: Count = 0
     position: Count = 0

@@ -7,7 +7,7 @@ come from ceil(log2 T) vector operations instead of T steps, one after the other
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lmserve.rnn.cells import Cell, State
 
@@ -22,7 +22,9 @@ class MinGRU(Cell):
 
     def __init__(self, input_size: int, hidden_size: int, weight_drop: float = 0.0) -> None:
         super().__init__(input_size, hidden_size, weight_drop)
-        self.weight_hh = nn.Parameter(torch.empty(0, hidden_size))
+        # No parameter: workers would wait for its gradient.
+        del self.weight_hh
+        self.register_buffer("weight_hh", torch.empty(0, hidden_size), persistent=False)
 
     def advance(self, projected: Tensor, state: State, _: Tensor) -> tuple[Tensor, State]:
         """See `Cell`."""

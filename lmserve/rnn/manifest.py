@@ -73,7 +73,9 @@ class RecurrentManifest(BaseModel):
 
     def seal(self, folder: Path) -> "RecurrentManifest":
         """Adds the checksums of finished files and the digest, and writes the manifest."""
-        sealed = self.model_copy(update={"files": {name: _sha256(folder / name) for name in FILES}})
+        sealed = self.model_copy(
+            update={"files": {name: file_sha256(folder / name) for name in FILES}}
+        )
         sealed = sealed.model_copy(update={"digest": sealed.compute_digest()})
         (folder / MANIFEST_FILE).write_text(sealed.model_dump_json(indent=2) + "\n")
         return sealed
@@ -107,7 +109,7 @@ class RecurrentManifest(BaseModel):
 
     def _check(self, folder: Path) -> None:
         found = {
-            name: _sha256(folder / name) if (folder / name).is_file() else "no file"
+            name: file_sha256(folder / name) if (folder / name).is_file() else "no file"
             for name in FILES
         }
         wrong = sorted(name for name in FILES if found[name] != self.files.get(name))
@@ -118,6 +120,7 @@ class RecurrentManifest(BaseModel):
             )
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

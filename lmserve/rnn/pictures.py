@@ -21,7 +21,7 @@ try:
 except ImportError as error:
     raise DependencyError(
         f"pictures need a package that is not installed: {error}",
-        "Install it: pip install 'lmserve[bench]'.",
+        "Install it: pip install 'lmserve[rnn]'.",
     ) from error
 
 # Of Okabe and Ito 2008, "Color Universal Design", but for the yellow, which white swallows.

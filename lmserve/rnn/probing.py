@@ -29,7 +29,7 @@ from lmserve.rnn.network import Network
 # A state that arrives with less than this is forgotten.
 FORGOTTEN = 0.01
 # Words read before the first measured one, so that states are not those of a text's beginning.
-_WARM = 50
+WARM = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ def probe(network: Network, rows: Rows, *, lags: int = 100, windows: int = 4) ->
     """
     if lags < 1 or windows < 1:
         raise OptionError(f"{lags} lags in {windows} windows are asked for", "Ask for 1 or more.")
-    length = _WARM + lags
+    length = WARM + lags
     if len(rows) < length:
         raise OptionError(
             f"the text has {len(rows):,} tokens, and {lags} lags need {length:,}",

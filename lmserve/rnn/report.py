@@ -9,13 +9,17 @@ from typing import Any
 
 from lmserve.errors import CorruptModelError
 from lmserve.rnn.config import CellKind
+from lmserve.rnn.corpus import read_rows
 from lmserve.rnn.experiment import Experiment, ExperimentConfig, Run
 from lmserve.rnn.manifest import RecurrentManifest
 from lmserve.rnn.page import heading, page, paragraph, picture, table
 from lmserve.rnn.pictures import draw_explosion, draw_gradients, draw_lags, draw_learning, svg
-from lmserve.rnn.probing import LagCurve
+from lmserve.rnn.probing import WARM, LagCurve, probe
+from lmserve.rnn.scoring import RecurrentModel
 from lmserve.rnn.step_log import STEPS_FILE, Log
 from lmserve.rnn.stepping import StepFacts
+from lmserve.text.pieces import Piece
+from lmserve.text.special_tokens import SpecialTokens
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,35 @@ class Probed:
     manifest: RecurrentManifest
     logs: Sequence[Log]
     curves: Sequence[LagCurve]
+
+
+def probe_model(
+    path: Path,
+    text: Sequence[Piece],
+    *,
+    lags: int,
+    windows: int,
+    special_tokens: SpecialTokens | None = None,
+    shorten: bool = False,
+) -> Probed:
+    """Probes a finished network on a text.
+
+    Args:
+        path: its folder.
+        text: from `lmserve.text.sources.split`.
+        lags: see `probing.probe`.
+        windows: see `probing.probe`.
+        special_tokens: how to take them in the text; None means as the network was trained.
+        shorten: measure fewer lags of a text that is too short for all, rather than refuse it.
+
+    Raises:
+        OptionError: the text is too short.
+    """
+    model = RecurrentModel.load(path, special_tokens=special_tokens)
+    rows = read_rows(text, model.vocabulary, model.special_tokens, model.segment)
+    reach = min(lags, max(0, len(rows) - WARM)) if shorten else lags
+    curves = probe(model.network, rows, lags=reach, windows=windows) if reach or not shorten else []
+    return Probed(str(path), model.manifest, read_logs(path), curves)
 
 
 def read_logs(folder: Path) -> list[Log]:
@@ -68,10 +101,12 @@ def models_page(models: Sequence[Probed]) -> str:
     Raises:
         DependencyError: matplotlib is not installed.
     """
-    parts = [
-        table("How far back they remember", HORIZON_HEADS, horizon_rows(labelled(models))),
-        picture(svg(draw_lags({"Memory by lag": labelled(models)})), "norms by lag"),
-    ]
+    parts: list[str] = []
+    if curves := labelled(models):
+        parts += [
+            table("How far back they remember", HORIZON_HEADS, horizon_rows(curves)),
+            picture(svg(draw_lags({"Memory by lag": curves})), "norms by lag"),
+        ]
     for model in models:
         parts += [heading(model.name), *_model(model)]
     return page("How far back gradients reach", parts)

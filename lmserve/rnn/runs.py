@@ -24,11 +24,11 @@ import numpy as np
 from lmserve.errors import OptionError, TrainingError
 from lmserve.ngram.limiting import ALL_WORDS, VocabularyLimit
 from lmserve.ngram.manifest import MANIFEST_FILE
-from lmserve.ngram.vocabulary import Vocabulary
+from lmserve.ngram.vocabulary import WORDS_FILE, Vocabulary
 from lmserve.rnn.checkpoints import WEIGHTS_FILE, save_weights
 from lmserve.rnn.config import NetworkConfig, TrainingConfig
 from lmserve.rnn.corpus import Numbering, count_words, read_rows
-from lmserve.rnn.manifest import RecurrentManifest
+from lmserve.rnn.manifest import RecurrentManifest, file_sha256
 from lmserve.rnn.step_log import STEPS_FILE
 from lmserve.rnn.training import Listener, Task, Trainer
 from lmserve.rnn.workers import Workers
@@ -178,6 +178,7 @@ def train(config: RunConfig, workers: Workers, listen: Listener = lambda _: None
         eos=numbering.eos,
         train=np.load(config.folder / "train.npy", mmap_mode="r"),
         valid=np.load(config.folder / "valid.npy", mmap_mode="r"),
+        vocabulary=file_sha256(model / WORDS_FILE),
         folder=config.folder / "checkpoints",
         checkpoint_every=config.checkpoint_every,
         probe_lags=config.probe_lags,

@@ -4,7 +4,7 @@ import json
 import math
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +47,8 @@ class Log:
     groups: dict[str, float]
     rate: float
     tokens_per_s: float
-    valid_perplexity: float | None
-    horizons: list[int | None]
+    valid_perplexity: float | None = None
+    horizons: list[int | None] = field(default_factory=list)
 
 
 class StepLog:

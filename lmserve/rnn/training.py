@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from lmserve.errors import OptionError
+from lmserve.errors import CorruptModelError, OptionError
 from lmserve.rnn.batches import Columns, lengths
 from lmserve.rnn.checkpoints import (
     Epoch,
@@ -43,6 +43,7 @@ class Task:
         eos: the row of a sentence's end.
         train: int64 [N], the text as rows.
         valid: int64 [M], the text that perplexities are measured on.
+        vocabulary: SHA-256 of the words, which checkpoints carry.
         folder: of the run: checkpoints and `STEPS_FILE`. All workers see it.
         checkpoint_every: seconds between checkpoints; there is one after every epoch as well.
         probe_lags: measure the memory horizon after every epoch, up to so many words; 0 for not.
@@ -55,6 +56,7 @@ class Task:
     train: Rows
     valid: Rows
     folder: Path
+    vocabulary: str = ""
     checkpoint_every: float = 60.0
     probe_lags: int = 0
 
@@ -78,6 +80,10 @@ class Trainer:
                 f"batch_size is {config.batch_size}, which {workers.size} workers cannot share",
                 f"Give a multiple of {workers.size}.",
             )
+        if config.compiled and workers.device.type == "cpu":
+            raise OptionError(
+                "compiled is set, and there is no GPU", "Leave it out, or train on a GPU: --gpus."
+            )
         if config.threads is not None:
             torch.set_num_threads(config.threads)
         self.task, self.config, self.workers, self.listen = task, config, workers, listen
@@ -86,7 +92,7 @@ class Trainer:
         self.network = Network(task.network, task.words).to(workers.device)
         self.optimizer = make_optimizer(self.network, config)
         self.average = Average()
-        self.progress = Progress()
+        self.progress = Progress(vocabulary=task.vocabulary)
         self.best: Tensors = {}
         self.text = Columns(task.train, task.eos, config.batch_size)
         self.valid = Columns(task.valid, task.eos, config.batch_size)
@@ -96,6 +102,12 @@ class Trainer:
         found = checkpoints(task.folder)
         if found:
             self.progress = read_progress(found[-1])
+            if self.progress.vocabulary != task.vocabulary:
+                raise CorruptModelError(
+                    f"{found[-1]} is of other words: {self.progress.vocabulary[:16]}..., "
+                    f"now {task.vocabulary[:16]}...",
+                    "Delete the folder of the run and train anew.",
+                )
             if not workers.first:
                 # They are sums over all workers.
                 self.progress.loss, self.progress.tokens = 0.0, 0

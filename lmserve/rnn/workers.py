@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from lmserve.rnn.network import States
+from lmserve.rnn.network import Network, States
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,18 @@ class Workers:
         """Whether this is the one that writes and reports."""
         return self.rank == 0
 
-    def synchronised(self, network: nn.Module) -> nn.Module:
+    def synchronised(self, network: Network) -> nn.Module:
         """The network with gradients that are the mean of all workers' once they are computed."""
         if self.size == 1:
             return network
         devices = [self.device.index] if self.device.type == "cuda" else None
-        return DistributedDataParallel(network, device_ids=devices, gradient_as_bucket_view=True)
+        return DistributedDataParallel(
+            network,
+            device_ids=devices,
+            gradient_as_bucket_view=True,
+            # A batch may hold no word of some cluster of rare ones.
+            find_unused_parameters=network.config.output == "adaptive",
+        )
 
     def sum(self, *numbers: float) -> list[float]:
         """The sums of all workers' numbers."""

@@ -4,6 +4,7 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,12 +123,19 @@ def test_the_best_epoch_is_kept(tmp_path: Path) -> None:
     )
 
 
-def test_two_workers_do_what_one_does(tmp_path: Path, texts: tuple[Path, Path]) -> None:
+@pytest.mark.parametrize(
+    "settings",
+    ["", "cell=mingru output=adaptive cutoffs=9,60 tied=no hidden_size=16 optimizer=sgd"],
+    ids=["lstm", "mingru-adaptive"],
+)
+def test_two_workers_do_what_one_does(
+    settings: str, tmp_path: Path, texts: tuple[Path, Path]
+) -> None:
     def train(name: str, *launcher: str) -> Path:
         output = tmp_path / name
         command = [sys.executable, "-m", *launcher, "lmserve.rnn.train", str(texts[0])]
         options = "embedding_size=8 hidden_size=8 epochs=2 batch_size=4 length=8 threads=1"
-        for option in options.split():
+        for option in [*options.split(), *settings.split()]:
             command += ["--set", option]
         command += ["--valid", str(texts[1]), "--output", str(output)]
         result = subprocess.run(command, capture_output=True, text=True, timeout=200)
@@ -148,6 +156,11 @@ def test_two_workers_do_what_one_does(tmp_path: Path, texts: tuple[Path, Path]) 
 def test_workers_that_cannot_share_a_batch_are_refused(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="batch_size is 4, which 3 workers"):
         Trainer(task(tmp_path, {}, {}), Workers(0, 3, torch.device("cpu")))
+
+
+def test_a_compiled_training_needs_a_gpu(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="no GPU"):
+        Trainer(task(tmp_path, {}, {"compiled": True}), ALONE)
 
 
 def test_an_explosion_is_skipped_counted_and_in_the_end_an_error(tmp_path: Path) -> None:
@@ -198,6 +211,13 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     (newest / "progress.json").write_text("{}x")
     with pytest.raises(CorruptModelError, match="progress"):
         Trainer(task(tmp_path, {}, {"epochs": 2}), ALONE)
+
+
+def test_a_checkpoint_of_other_words_is_refused(tmp_path: Path) -> None:
+    one = task(tmp_path, {}, {"epochs": 1})
+    Trainer(one, ALONE).run()
+    with pytest.raises(CorruptModelError, match="of other words"):
+        Trainer(replace(one, vocabulary="ab" * 32), ALONE)
 
 
 def test_another_networks_checkpoint_is_refused(tmp_path: Path) -> None:
