@@ -2,18 +2,22 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Without PyTorch, which is large; and with all there is.
 INSTALLED := $(VENV)/.installed
+COMPLETE := $(VENV)/.complete
 
-.PHONY: demo test lint bench clean
+.PHONY: demo install test lint bench clean
 .DEFAULT_GOAL := demo
 
 demo: $(INSTALLED)
 	$(BIN)/lmserve demo
 
-test: $(INSTALLED)
+install: $(COMPLETE)
+
+test: $(COMPLETE)
 	$(BIN)/pytest
 
-lint: $(INSTALLED)
+lint: $(COMPLETE)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -21,7 +25,7 @@ lint: $(INSTALLED)
 # Of TEXT, or of the text that `make demo` leaves. KENLM=FOLDER, the one with lmplz, build_binary and
 # query, measures KenLM beside it.
 TEXT ?= lmserve-demo/train.txt
-bench: $(INSTALLED)
+bench: $(COMPLETE)
 	@test -f $(TEXT) || { echo "there is no $(TEXT): run 'make demo', or name a text with TEXT="; exit 1; }
 	$(BIN)/python -m benchmarks build $(TEXT) $(if $(KENLM),--kenlm $(KENLM))
 
@@ -35,5 +39,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) (about a minute) ..."
 	@$(PYTHON) -m venv $(VENV) || \
 	  { echo "no virtual environment could be made: on Debian, apt-get install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray,serve,tokenizers,remote]'
+	@touch $@
+
+$(COMPLETE): $(INSTALLED)
+	@echo "Installing what recurrent networks and tests need (PyTorch is large) ..."
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray,rnn,serve,tokenizers,remote,bench,dev]'
 	@touch $@

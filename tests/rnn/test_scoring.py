@@ -4,12 +4,14 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lmserve
 from lmserve.errors import CorruptModelError, ModelError, OptionError
+from lmserve.rnn.reading import Reading
 from lmserve.rnn.scoring import RecurrentModel
 from lmserve.scorer import Scorer
 
@@ -101,6 +103,24 @@ def test_a_reader_goes_on_from_line_to_line(recurrent: RecurrentModel) -> None:
     anew = recurrent.score_tokens(lines)
     assert anew.log10_prob[:3] == pytest.approx(found[:3], abs=1e-5)
     assert abs(anew.log10_prob[-1] - found[-1]) > 1e-7
+
+
+def test_memory_does_not_grow_with_the_text(recurrent: RecurrentModel) -> None:
+    reading = Reading(recurrent.network, recurrent.numbering.eos)
+    rows = np.random.default_rng(1).integers(0, len(recurrent.numbering), 2_000)
+
+    def numbers() -> int:
+        return sum(part.numel() for state in reading.states for part in state)
+
+    before = numbers()
+    reading.read(rows)
+    process = psutil.Process()
+    after_some = process.memory_info().rss
+    for _ in range(50):
+        reading.read(rows)
+    assert numbers() == before
+    # A state kept for every word would be 20 MB by now, and its graph a multiple of that.
+    assert process.memory_info().rss - after_some < 10e6
 
 
 def test_sampling_is_seeded(recurrent: RecurrentModel) -> None:
