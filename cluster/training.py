@@ -9,6 +9,7 @@ only some seconds after it was written.
 import contextlib
 import json
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,11 +20,12 @@ from typing import Any
 import torch
 
 from cluster.session import connect, connected, disconnect, processors
-from lmserve.errors import DependencyError, OptionError, TrainingError
+from lmserve.errors import DependencyError, LmserveError, OptionError, TrainingError
 from lmserve.rnn.manifest import RecurrentManifest
-from lmserve.rnn.runs import RunConfig, locked, prepare, publish, train
+from lmserve.rnn.run_config import RunConfig
+from lmserve.rnn.runs import check, is_published, locked, prepare, publish, train
 from lmserve.rnn.step_log import STEPS_FILE
-from lmserve.rnn.workers import Workers
+from lmserve.rnn.workers import COLLECTIVE_TIMEOUT_S, Workers
 
 try:
     import ray
@@ -78,17 +80,20 @@ def train_on_ray(
         InputError: a text cannot be read, or is refused.
         TrainingError: the output exists, gradients exploded, or workers died too often.
     """
-    with locked(config):
-        prepare(config)
-        ours = not connected()
-        connect(address)
-        try:
-            with _watching(config.folder / "checkpoints" / STEPS_FILE, watch):
-                _fit(config, scale, _threads(config, scale))
-        finally:
-            if ours:
-                disconnect()
-        return publish(config)
+    check(config)
+    ours = not connected()
+    connect(address)
+    try:
+        threads = _threads(config, scale)
+        with locked(config):
+            prepare(config)
+            if not is_published(config):
+                with _watching(config.folder / "checkpoints" / STEPS_FILE, watch):
+                    _fit(config, scale, threads)
+            return publish(config)
+    finally:
+        if ours:
+            disconnect()
 
 
 def _threads(config: RunConfig, scale: Scale) -> int:
@@ -99,6 +104,12 @@ def _threads(config: RunConfig, scale: Scale) -> int:
         raise OptionError(
             f"workers is {scale.workers}, and the cluster has {available:.0f} {kind}",
             f"Give 1 to {max(1, int(available))} workers, or a larger cluster.",
+        )
+    if config.training.batch_size % scale.workers:
+        raise OptionError(
+            f"batch_size is {config.training.batch_size}, which {scale.workers} workers cannot "
+            "share",
+            f"Give a multiple of {scale.workers}.",
         )
     return config.training.threads or max(1, processors() // scale.workers)
 
@@ -111,7 +122,9 @@ def _fit(config: RunConfig, scale: Scale, threads: int) -> None:
         _work,
         train_loop_config={"config": config, "threads": threads},
         scaling_config=ray.train.ScalingConfig(num_workers=scale.workers, use_gpu=scale.gpus),
-        torch_config=ray.train.torch.TorchConfig(backend="nccl" if scale.gpus else "gloo"),
+        torch_config=ray.train.torch.TorchConfig(
+            backend="nccl" if scale.gpus else "gloo", timeout_s=COLLECTIVE_TIMEOUT_S
+        ),
         run_config=ray.train.RunConfig(
             name="ray",
             storage_path=str(config.folder),
@@ -119,29 +132,51 @@ def _fit(config: RunConfig, scale: Scale, threads: int) -> None:
         ),
     )
     try:
-        trainer.fit()
+        _in_thread(trainer.fit)
     except ray.train.TrainingFailedError as error:
-        raise TrainingError(
-            f"workers died more than {scale.max_failures} times: {_first_line(error)}",
-            "See Ray's logs for why, mend it, and go on with --resume.",
-        ) from error
+        if not failure.exists():
+            raise TrainingError(
+                f"workers died more than {scale.max_failures} times: {_cause(error)}",
+                "See Ray's logs for why, mend it, and go on with --resume.",
+            ) from error
     if failure.exists():
         raise TrainingError(*json.loads(failure.read_bytes()))
+
+
+def _in_thread(function: Callable[[], object]) -> None:
+    """Calls a function, and lets Ctrl-C through: in the main thread, Ray would take it."""
+    errors: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            function()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(_POLL_S)
+    if errors:
+        raise errors[0]
 
 
 def _work(settings: dict[str, Any]) -> None:
     """What each worker does."""
     config: RunConfig = settings["config"]
-    device = ray.train.torch.get_device()
     # Ray has said 1 in the environment.
     torch.set_num_threads(settings["threads"])
+    first = ray.train.get_context().get_world_rank() == 0
     try:
-        train(config, Workers.joined(device))
-    except TrainingError as error:
-        # All workers come to the same conclusion, and starting again would not change it.
-        if ray.train.get_context().get_world_rank() == 0:
+        train(config, Workers.joined(ray.train.torch.get_device()))
+    except LmserveError as error:
+        # What all workers come to alike would come again; only a single worker's own trouble,
+        # such as a file that it alone cannot read, may be gone when it starts again.
+        if first:
             content = json.dumps([error.problem, error.remedy])
             (config.folder / _ERROR_FILE).write_text(content)
+        elif not isinstance(error, TrainingError | OptionError):
+            raise
 
 
 @contextmanager
@@ -158,19 +193,28 @@ def _watching(path: Path, watch: Watch) -> Iterator[None]:
 
 
 def _follow(path: Path, watch: Watch, stop: threading.Event) -> None:
-    told = -1
+    told, offset, inode = -1, 0, 0
     while True:
         stopping = stop.wait(_POLL_S)
-        with contextlib.suppress(FileNotFoundError):
-            for line in path.read_text().splitlines():
-                with contextlib.suppress(ValueError):
-                    content = json.loads(line)
-                    if content["step"] > told:
-                        told = content["step"]
-                        watch(content)
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+            # A training that goes on from a checkpoint writes the file anew.
+            now = os.fstat(file.fileno()).st_ino
+            file.seek(offset if now == inode else 0)
+            added = file.read()
+            whole = added[: added.rfind(b"\n") + 1]
+            offset, inode = file.tell() - len(added) + len(whole), now
+            for line in whole.splitlines():
+                log = json.loads(line)
+                if log["step"] > told:
+                    told = log["step"]
+                    watch(log)
         if stopping:
             return
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def _cause(error: ray.train.TrainingFailedError) -> str:
+    """What the first worker to fail said, or else Ray's own words."""
+    failures = getattr(error, "worker_failures", None) or {}
+    told = [str(failure).strip() for _, failure in sorted(failures.items())]
+    lines = (told[0] if told else str(error)).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__

@@ -7,7 +7,7 @@ from typer import Option
 
 from lmserve.errors import OptionError
 from lmserve.language_model import LanguageModel, Reader
-from lmserve.text.sources import BLOCK_BYTES, find_files, split
+from lmserve.text.pieces import Piece
 
 Dynamic = Annotated[
     bool, Option("--dynamic", help="Let a copy of the network go on learning from the text.")
@@ -49,7 +49,7 @@ def adapting_reader(
     *,
     dynamic: Options | None,
     cache: Options | None,
-    statistics: Sequence[str],
+    statistics: Sequence[Piece],
 ) -> Reader:
     """What reads a text with a network that adapts to it.
 
@@ -81,8 +81,7 @@ def adapting_reader(
     else:
         config, squares = DynamicConfig(**_given(dynamic)), None
         if statistics:
-            pieces = split(find_files(statistics), BLOCK_BYTES)
-            rows = read_rows(pieces, model.vocabulary, model.special_tokens, model.segment)
+            rows = read_rows(statistics, model.vocabulary, model.special_tokens, model.segment)
             squares = mean_squares(network, eos, rows, config.length)
         reading = DynamicReading(network, eos, config, squares)
     return RunningReader(model, reading)

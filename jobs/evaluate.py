@@ -74,7 +74,9 @@ def evaluate(
             scorer,
             dynamic=dynamic_options if dynamic else None,
             cache=cache_options if cache else None,
-            statistics=dynamic_text or (),
+            statistics=split(find_files(dynamic_text), _PIECE_BYTES, text_column)
+            if dynamic_text
+            else (),
         )
     elif not fresh:
         reader = evaluation.reader_of(scorer)

@@ -16,6 +16,7 @@ from jobs.counting_options import (
     telling_what_is_kept,
 )
 from jobs.shell import TextColumnOption, messages, progress_bar, run
+from lmserve.errors import LmserveError
 from lmserve.ngram.limiting import VocabularyLimit
 from lmserve.text.sources import BLOCK_BYTES, DEFAULT_COLUMN, find_files, split
 from lmserve.text.special_tokens import SpecialTokens
@@ -84,7 +85,8 @@ def train(
     from jobs.recipes import find
     from lmserve.rnn.metrics import TrainingMetrics
     from lmserve.rnn.report import models_page
-    from lmserve.rnn.runs import RunConfig, run_name
+    from lmserve.rnn.run_config import RunConfig
+    from lmserve.rnn.runs import run_name
     from lmserve.rnn.settings import configure, read_config
 
     chosen = find(recipe)
@@ -120,8 +122,12 @@ def train(
             measured.update(log)
 
         manifest = train_on_ray(run_config, scale, watch, address=address)
-    page = models_page([_probe(output, valid, text_column)])
-    (output / _REPORT_FILE).write_text(page, encoding="utf-8", newline="\n")
+    try:
+        page = models_page([_probe(output, valid, text_column)])
+        (output / _REPORT_FILE).write_text(page, encoding="utf-8", newline="\n")
+    except LmserveError as error:
+        # The model is complete without it.
+        messages.print(f"no report: {error.problem}", highlight=False, soft_wrap=True)
     table = Table("epoch", "train", "valid", "seconds", title=f"{output}: perplexities")
     for epoch in manifest.epochs:
         perplexities = (f"{epoch.train_perplexity:.2f}", f"{epoch.valid_perplexity:.2f}")

@@ -4,11 +4,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+import numpy as np
+
 from lmserve.ngram.texts import join_lines, written_words
 from lmserve.ngram.vocabulary import Vocabulary
 from lmserve.scorer import NextWord, Text, TextScores, TokenScores, WordScore, perplexity
+from lmserve.text.batching import line_offsets
 from lmserve.text.special_tokens import SpecialTokens
 from lmserve.text.tokenization import Segment
+from lmserve.text.word_table import Ids, Offsets
 
 
 class Reader(Protocol):
@@ -48,6 +52,15 @@ class LanguageModel(ABC):
     @abstractmethod
     def next_words(self, context: Text, *, top: int = 10, bos: bool = True) -> list[NextWord]:
         """The most probable next words; see `lmserve.scorer.Scorer`."""
+
+    def encode_texts(self, texts: Sequence[Text], *, eos: bool) -> tuple[Ids, Offsets]:
+        """Ids of all texts' tokens, uint32 [N], and where each text's begin, int64 [B + 1].
+
+        Tokens outside the vocabulary are `OOV`.
+        """
+        data = np.frombuffer(self.segment(join_lines(texts)), np.uint8)
+        offsets = line_offsets(data)
+        return self.vocabulary.encode_texts(data, offsets, self.special_tokens, eos=eos)
 
     def score_texts(
         self, texts: Sequence[Text], *, bos: bool = True, eos: bool = True

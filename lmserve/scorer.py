@@ -91,6 +91,17 @@ class TokenScores:
     oov: npt.NDArray[np.bool_]
     starts: npt.NDArray[np.int64]
 
+    @classmethod
+    def without_ngrams(
+        cls,
+        log10_prob: npt.NDArray[np.float64],
+        oov: npt.NDArray[np.bool_],
+        starts: npt.NDArray[np.int64],
+    ) -> "TokenScores":
+        """Scores of a model that is not made of n-grams; the arguments as in the class."""
+        lengths = np.zeros(len(oov), np.uint8)
+        return cls(log10_prob=log10_prob, ngram_length=lengths, oov=oov, starts=starts)
+
     def texts(self) -> TextScores:
         """The sums over each text."""
         known = np.where(self.oov, 0.0, self.log10_prob)

@@ -6,7 +6,8 @@ import torch
 
 from lmserve.ngram.limiting import VocabularyLimit
 from lmserve.rnn.config import NetworkConfig, TrainingConfig
-from lmserve.rnn.runs import RunConfig, prepare, publish, train
+from lmserve.rnn.run_config import RunConfig
+from lmserve.rnn.runs import prepare, publish, train
 from lmserve.rnn.workers import Workers
 
 # More words than there are: all of them stay, also those that occur once.

@@ -13,6 +13,7 @@ from lmserve.ngram.vocabulary import Vocabulary
 from lmserve.scorer import Text, TokenScores, WordScore
 from lmserve.text.special_tokens import UNK, SpecialTokens
 from lmserve.text.tokenization import Segment
+from lmserve.text.word_table import Ids, Offsets
 
 _SHOWN_WORDS = 5
 
@@ -30,6 +31,10 @@ class Component(Protocol):
 
     @property
     def digest(self) -> str:
+        """See `LanguageModel`."""
+        ...
+
+    def encode_texts(self, texts: Sequence[Text], *, eos: bool) -> tuple[Ids, Offsets]:
         """See `LanguageModel`."""
         ...
 

@@ -15,7 +15,6 @@ from lmserve.mixing.combining import LN_10, Floats, Method
 from lmserve.mixing.components import Component, check_components
 from lmserve.mixing.foretelling import Foreteller
 from lmserve.mixing.manifest import ComponentFacts, MixtureManifest, mixture_digest
-from lmserve.mixing.reading import encode
 from lmserve.mixing.weights import Fit, Foretold, fit_linear, fit_log_linear
 from lmserve.ngram.tables import partial_name
 from lmserve.scorer import Text, perplexity
@@ -114,7 +113,7 @@ def _foretell(config: MixConfig, components: Sequence[Component]) -> Iterator[Fo
     for lines in _lines(config, components[0]):
         for line in lines:
             foreteller.next_line()
-            ids, _ = encode(components[0], [line], eos=True)
+            ids, _ = components[0].encode_texts([line], eos=True)
             for log10_probs, came in foreteller.read(ids):
                 yield Foretold.of(log10_probs, came)
                 wanted -= len(came)

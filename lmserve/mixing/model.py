@@ -10,7 +10,7 @@ import numpy as np
 
 from lmserve.errors import CorruptModelError, OptionError
 from lmserve.language_model import LanguageModel, Reader
-from lmserve.loading import load
+from lmserve.loading import kind_of, load
 from lmserve.mixing.combining import Floats, Method, combine_linear, combine_log_linear
 from lmserve.mixing.components import Component, check_components
 from lmserve.mixing.foretelling import Foreteller
@@ -18,15 +18,14 @@ from lmserve.mixing.manifest import MixtureManifest, mixture_digest
 from lmserve.mixing.reading import (
     LinearReader,
     LogLinearReader,
-    encode,
     log_linear_scores,
     mix_scores,
-    token_scores,
 )
 from lmserve.ngram.foretelling import best
 from lmserve.ngram.texts import as_bytes, as_text
 from lmserve.scorer import NextWord, Text, TokenScores, WordScore
 from lmserve.text.special_tokens import BOS, UNK, SpecialTokens
+from lmserve.text.word_table import OOV
 
 # Of each component, what it remembers.
 MixtureState = tuple[Any, ...]
@@ -89,6 +88,11 @@ class Mixture(LanguageModel):
         manifest = MixtureManifest.read(folder)
         models = []
         for facts in manifest.components:
+            if kind_of(folder / facts.path) == "mixture":
+                raise CorruptModelError(
+                    f"{folder}: its component {facts.path} is a mixture itself",
+                    "Mix the models again; mixtures are not mixed.",
+                )
             model = load(folder / facts.path, check=check)
             if model.digest != facts.digest:
                 raise CorruptModelError(
@@ -116,12 +120,12 @@ class Mixture(LanguageModel):
         if self.method is Method.LINEAR:
             parts = [model.score_tokens(texts, bos=bos, eos=eos) for model in self.components]
             return mix_scores(parts, self.weights)
-        ids, starts = encode(self.components[0], texts, eos=eos)
+        ids, starts = self.encode_texts(texts, eos=eos)
         scores = [np.empty(0)]
         for begun, ended in pairwise(starts):
             foreteller = Foreteller(self.components, bos=bos)
             scores.append(log_linear_scores(foreteller, ids[begun:ended], self.weights))
-        return token_scores(np.concatenate(scores), ids, starts)
+        return TokenScores.without_ngrams(np.concatenate(scores), ids == OOV, starts)
 
     def reader(self) -> Reader:
         """Reads texts one after the other, each component as it does by itself."""

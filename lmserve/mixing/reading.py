@@ -9,10 +9,8 @@ from lmserve.language_model import Reader
 from lmserve.mixing.combining import Floats, combine_linear, combine_log_linear
 from lmserve.mixing.components import Component
 from lmserve.mixing.foretelling import Foreteller
-from lmserve.ngram.texts import join_lines
 from lmserve.scorer import Text, TokenScores
-from lmserve.text.batching import line_offsets
-from lmserve.text.word_table import OOV, Ids, Offsets
+from lmserve.text.word_table import OOV, Ids
 
 
 class LinearReader:
@@ -37,24 +35,20 @@ class LogLinearReader:
 
     def read(self, texts: Sequence[Text]) -> TokenScores:
         """See `lmserve.language_model.Reader`."""
-        ids, starts = encode(self._component, texts, eos=True)
+        ids, starts = self._component.encode_texts(texts, eos=True)
         parts = [np.empty(0)]
         for begun, ended in pairwise(starts):
             self._foreteller.next_line()
             parts.append(log_linear_scores(self._foreteller, ids[begun:ended], self._weights))
-        return token_scores(np.concatenate(parts), ids, starts)
+        return TokenScores.without_ngrams(np.concatenate(parts), ids == OOV, starts)
 
 
 def mix_scores(parts: Sequence[TokenScores], weights: Floats) -> TokenScores:
     """The scores of a linear mixture, from those of its components for the same texts."""
     first = parts[0]
     assert all(np.array_equal(part.oov, first.oov) for part in parts), "checked when mixed"
-    return TokenScores(
-        log10_prob=combine_linear(np.stack([part.log10_prob for part in parts]), weights),
-        ngram_length=np.zeros(len(first.oov), np.uint8),
-        oov=first.oov,
-        starts=first.starts,
-    )
+    mixed = combine_linear(np.stack([part.log10_prob for part in parts]), weights)
+    return TokenScores.without_ngrams(mixed, first.oov, first.starts)
 
 
 def log_linear_scores(foreteller: Foreteller, ids: Ids, weights: Floats) -> Floats:
@@ -63,20 +57,3 @@ def log_linear_scores(foreteller: Foreteller, ids: Ids, weights: Floats) -> Floa
     for log10_probs, came in foreteller.read(ids):
         parts.append(combine_log_linear(log10_probs, weights)[np.arange(len(came)), came])
     return np.concatenate(parts)
-
-
-def encode(component: Component, texts: Sequence[Text], *, eos: bool) -> tuple[Ids, Offsets]:
-    """Ids of the tokens of every text, uint32 [N], and where each text's begin, int64 [B + 1]."""
-    data = np.frombuffer(component.segment(join_lines(texts)), np.uint8)
-    offsets = line_offsets(data)
-    return component.vocabulary.encode_texts(data, offsets, component.special_tokens, eos=eos)
-
-
-def token_scores(log10_prob: Floats, ids: Ids, starts: Offsets) -> TokenScores:
-    """Scores of a model that is not made of n-grams."""
-    return TokenScores(
-        log10_prob=log10_prob,
-        ngram_length=np.zeros(len(ids), np.uint8),
-        oov=ids == OOV,
-        starts=starts,
-    )

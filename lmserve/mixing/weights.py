@@ -1,6 +1,6 @@
 """Weights under which a development text is most probable.
 
-Both likelihoods are concave in the weights: whatever maximum is found is the only one.
+Both likelihoods are concave in the weights: none are better than those where they stop rising.
 """
 
 from collections.abc import Sequence

@@ -167,9 +167,7 @@ class NgramModel(LanguageModel):
         self, texts: Sequence[Text], *, bos: bool = True, eos: bool = True
     ) -> TokenScores:
         """Scores every token of a batch of texts; see `lmserve.language_model`."""
-        data = np.frombuffer(self.segment(join_lines(texts)), np.uint8)
-        offsets = line_offsets(data)
-        ids, starts = self.vocabulary.encode_texts(data, offsets, self.special_tokens, eos=eos)
+        ids, starts = self.encode_texts(texts, eos=eos)
         scores, lengths = self.score_ids(ids, starts, bos=bos)
         return TokenScores(log10_prob=scores, ngram_length=lengths, oov=ids == OOV, starts=starts)
 

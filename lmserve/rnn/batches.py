@@ -56,30 +56,37 @@ class Columns:
     """
 
     def __init__(self, rows: Rows, eos: int, batch_size: int) -> None:
-        steps = -(-len(rows) // batch_size)
-        seen = np.concatenate(([eos], rows[:-1]))
-        # The last columns may be short, or empty if the text is shorter than B words.
-        self.words = _as_columns(seen, steps, batch_size, eos)
-        self.targets = _as_columns(rows, steps, batch_size, IGNORED)
+        self._rows = rows
+        self._eos = eos
+        self.batch_size = batch_size
         self.tokens = len(rows)
+        # The last columns may be short, or empty if the text is shorter than B words.
+        self._steps = -(-len(rows) // batch_size)
 
     def __len__(self) -> int:
         """Steps of a column."""
-        return len(self.words)
+        return self._steps
 
     def part(self, rank: int, workers: int) -> slice:
         """The columns that one of several workers reads."""
-        size = self.words.shape[1]
+        size = self.batch_size
         return slice(size * rank // workers, size * (rank + 1) // workers)
 
     def targets_in(self, start: int, length: int) -> int:
         """How many words some steps of all columns predict."""
-        return int((self.targets[start : start + length] != IGNORED).sum())
+        first = np.arange(self.batch_size) * self._steps + start
+        last = first + min(length, self._steps - start)
+        return int((np.minimum(last, self.tokens) - np.minimum(first, self.tokens)).sum())
 
     def batch(self, start: int, length: int, columns: slice = slice(None)) -> Batch:
         """The steps from `start` on, `length` of them or what is left."""
-        steps = slice(start, start + length)
-        return Batch(self.words[steps, columns], self.targets[steps, columns], start)
+        steps = np.arange(start, min(start + length, self._steps))
+        # Places in the text, [T, B]; nothing else of it is looked at, however long it is.
+        places = steps[:, np.newaxis] + np.arange(self.batch_size)[columns] * self._steps
+        within = np.minimum(places, self.tokens - 1)
+        targets = np.where(places < self.tokens, self._rows[within], IGNORED)
+        words = np.where(places > 0, self._rows[np.maximum(within - 1, 0)], self._eos)
+        return Batch(torch.from_numpy(words), torch.from_numpy(targets), start)
 
 
 def lengths(steps: int, length: int, seed: int | None = None) -> Iterator[int]:
@@ -101,9 +108,3 @@ def lengths(steps: int, length: int, seed: int | None = None) -> Iterator[int]:
         now = min(now, steps)
         yield now
         steps -= now
-
-
-def _as_columns(rows: Rows, steps: int, batch_size: int, padding: int) -> Tensor:
-    padded = np.full(steps * batch_size, padding, np.int64)
-    padded[: len(rows)] = rows
-    return torch.from_numpy(np.ascontiguousarray(padded.reshape(batch_size, steps).T))

@@ -33,6 +33,7 @@ BEST_FILE = "best.safetensors"
 TRAINING_FILE = "training.safetensors"
 PROGRESS_FILE = "progress.json"
 _KEPT = 2
+_PARTIAL = ".partial"
 
 Count = Annotated[int, Field(ge=0)]
 Tensors = dict[str, Tensor]
@@ -117,7 +118,10 @@ def write_checkpoint(
         average: of its weights.
         states: of all columns, those of all workers one after the other.
     """
-    partial = folder / f"{uuid.uuid4().hex}.partial"
+    # Of a worker that died in the middle; nobody else writes here now.
+    for old in folder.glob(f"*{_PARTIAL}"):
+        shutil.rmtree(old)
+    partial = folder / f"{uuid.uuid4().hex}{_PARTIAL}"
     partial.mkdir(parents=True)
     save_weights(dict(network.named_parameters()), partial / WEIGHTS_FILE)
     save_weights(best, partial / BEST_FILE)
@@ -129,11 +133,18 @@ def write_checkpoint(
     (partial / PROGRESS_FILE).write_text(progress.model_dump_json(indent=2) + "\n")
     path = folder / f"step-{progress.step:010d}"
     if path.exists():
-        shutil.rmtree(path)
+        _remove(path)
     partial.rename(path)
     for old in checkpoints(folder)[:-_KEPT]:
-        shutil.rmtree(old)
+        _remove(old)
     return path
+
+
+def _remove(checkpoint: Path) -> None:
+    """Deletes a checkpoint, its name first: what has the name is complete."""
+    condemned = checkpoint.with_name(f"{uuid.uuid4().hex}{_PARTIAL}")
+    checkpoint.rename(condemned)
+    shutil.rmtree(condemned)
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -151,9 +162,7 @@ def read_progress(checkpoint: Path) -> Progress:
     try:
         return Progress.model_validate(json.loads(path.read_bytes()))
     except (OSError, ValueError, ValidationError) as error:
-        raise CorruptModelError(
-            f"{path} is damaged: {error}", f"Delete {checkpoint}: the one before it is used."
-        ) from error
+        raise CorruptModelError(f"{path} is damaged: {error}", _remedy(checkpoint)) from error
 
 
 def restore(
@@ -202,9 +211,25 @@ def load_tensors(path: Path, device: torch.device | None = None) -> Tensors:
         tensors: Tensors = load_file(path, device=str(device or "cpu"))
     except (OSError, safetensors.SafetensorError) as error:
         raise CorruptModelError(
-            f"{path} is missing or damaged: {error}", "Copy it again."
+            f"{path} is missing or damaged: {error}", _remedy(path.parent)
         ) from error
     return tensors
+
+
+def check_shapes(network: nn.Module, path: Path) -> None:
+    """Compares the names and shapes in a file with a network's, reading nothing else of it.
+
+    Raises:
+        CorruptModelError: the file is damaged, or has those of another network.
+    """
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (OSError, safetensors.SafetensorError) as error:
+        raise CorruptModelError(
+            f"{path} is missing or damaged: {error}", _remedy(path.parent)
+        ) from error
+    _compare(network, found, path.parent)
 
 
 @torch.no_grad()
@@ -214,15 +239,24 @@ def load_weights(network: nn.Module, tensors: Mapping[str, Tensor], where: Path)
     Raises:
         CorruptModelError: the tensors are those of another network.
     """
+    _compare(network, {name: tuple(tensor.shape) for name, tensor in tensors.items()}, where)
+    for name, parameter in network.named_parameters():
+        parameter.copy_(tensors[name])
+
+
+def _compare(network: nn.Module, found: Mapping[str, tuple[int, ...]], where: Path) -> None:
     expected = {name: tuple(p.shape) for name, p in network.named_parameters()}
-    found = {name: tuple(t.shape) for name, t in tensors.items()}
     if expected != found:
         wrong = sorted(set(expected.items()) ^ set(found.items()))
         raise CorruptModelError(
-            f"{where} holds the weights of another network: {wrong[:3]}", "Copy it again."
+            f"{where} holds the weights of another network: {wrong[:3]}", _remedy(where)
         )
-    for name, parameter in network.named_parameters():
-        parameter.copy_(tensors[name])
+
+
+def _remedy(folder: Path) -> str:
+    if (folder / PROGRESS_FILE).exists():
+        return f"Delete {str(folder)!r}: the checkpoint before it is used."
+    return "Copy the whole folder again, or train the model again."
 
 
 def _optimizer_tensors(optimizer: Optimizer) -> Tensors:

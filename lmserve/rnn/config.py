@@ -44,7 +44,7 @@ class NetworkConfig(BaseModel):
         drop_weights: recurrent weights left out.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
     cell: CellKind = CellKind.LSTM
     embedding_size: Size = 200
@@ -109,12 +109,12 @@ class TrainingConfig(BaseModel):
         activation_penalty: of the last layer's outputs, squared (AR, Merity et al. 2017).
         slowness_penalty: of their change from step to step, squared (TAR).
         seed: of the weights and of all that is left out.
-        bfloat16: matrix products in bfloat16: of the output on a CPU, of everything on a GPU.
+        bfloat16: products of the softmax's matrix, the largest of them, in bfloat16.
         compiled: let torch.compile fuse what it can, on a GPU.
         threads: of torch on a CPU, for each worker; None means all processors.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
     batch_size: Annotated[int, Field(ge=1, le=1 << 20)] = 20
     length: Annotated[int, Field(ge=1, le=1 << 16)] = 35

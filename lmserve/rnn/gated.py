@@ -52,7 +52,7 @@ class LSTM(Cell):
             inputs,
             [part.unsqueeze(0) for part in state],
             weights,
-            train=self.training,
+            train=torch.is_grad_enabled(),
             **_ONE_LAYER,
         )
         return outputs, (hidden[0], cell[0])
@@ -90,7 +90,7 @@ class GRU(Cell):
             inputs,
             state[0].unsqueeze(0),
             [self.weight_ih, self.recurrent_weight(), self.bias, second_bias],
-            train=self.training,
+            train=torch.is_grad_enabled(),
             **_ONE_LAYER,
         )
         return outputs, (hidden[0],)

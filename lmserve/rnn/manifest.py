@@ -21,8 +21,6 @@ from lmserve.rnn.config import NetworkConfig, TrainingConfig
 from lmserve.text.special_tokens import SpecialTokens
 from lmserve.text.tokenization import Tokenization
 
-KIND = "rnn"
-SCHEMA_VERSION = 1
 FILES = (WEIGHTS_FILE, WORDS_FILE, SLOTS_FILE)
 _MAX_MANIFEST_BYTES = 1 << 20
 

@@ -24,7 +24,7 @@ def mean_loss(network: Network, text: Columns, workers: Workers) -> float:
     """
     network.eval()
     part = text.part(workers.rank, workers.size)
-    states = columns(network.initial_states(text.words.shape[1]), part)
+    states = columns(network.initial_states(text.batch_size), part)
     total = 0.0
     for start in range(0, len(text), _LENGTH):
         batch = text.batch(start, _LENGTH, part)

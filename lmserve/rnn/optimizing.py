@@ -73,6 +73,7 @@ def stopped_improving(perplexities: Sequence[float], patience: int) -> bool:
 
     Args:
         perplexities: of the validation text, an epoch each.
-        patience: the last one must be worse than the best of those more than so many epochs ago.
+        patience: the last one must be worse than the best of all but so many before it.
     """
-    return len(perplexities) > patience and perplexities[-1] > min(perplexities[:-patience])
+    before = perplexities[:-1]
+    return len(before) > patience and perplexities[-1] > min(before[:-patience])

@@ -10,6 +10,9 @@ from torch.nn import functional
 
 from lmserve.rnn.cross_entropy import IGNORED, cross_entropy
 
+# Of probabilities in memory at a time: 64 MB.
+_BLOCK_NUMBERS = 16 << 20
+
 
 class Output(nn.Module, ABC):
     """P(word | hidden) over V words, for hidden vectors of E numbers.
@@ -17,7 +20,9 @@ class Output(nn.Module, ABC):
     Words are numbered by falling frequency; 0 is the most frequent one.
     """
 
-    # Of the products of matrices while training.
+    # That are computed for the probabilities of one word.
+    numbers: int
+    # Of the softmax's products of matrices while training.
     dtype: torch.dtype = torch.float32
 
     @abstractmethod
@@ -35,7 +40,14 @@ class Output(nn.Module, ABC):
 
     def target_log_probs(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """Ln P(target): [N] for hidden [N, E] and targets, int64 [N], all of them words."""
-        return self.log_probs(hidden).gather(1, targets.unsqueeze(1)).squeeze(1)
+        block = max(1, _BLOCK_NUMBERS // self.numbers)
+        parts = [
+            self.log_probs(hidden[start : start + block]).gather(
+                1, targets[start : start + block].unsqueeze(1)
+            )
+            for start in range(0, max(1, len(targets)), block)
+        ]
+        return torch.cat(parts).squeeze(1)
 
 
 class FullSoftmax(Output):
@@ -48,11 +60,13 @@ class FullSoftmax(Output):
     def __init__(self, weight: nn.Parameter) -> None:
         super().__init__()
         self.weight = weight
+        self.numbers = len(weight)
         self.bias = nn.Parameter(torch.zeros(len(weight)))
 
     def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """See `Output`."""
-        dtype = self.dtype if hidden.dtype == torch.float32 else hidden.dtype
+        low = self.training and hidden.dtype == torch.float32
+        dtype = self.dtype if low else hidden.dtype
         return cross_entropy(hidden, self.weight, self.bias, targets, dtype)
 
     def log_probs(self, hidden: Tensor) -> Tensor:
@@ -73,6 +87,7 @@ class AdaptiveSoftmax(Output):
 
     def __init__(self, size: int, words: int, cutoffs: Sequence[int]) -> None:
         super().__init__()
+        self.numbers = words
         self.softmax = nn.AdaptiveLogSoftmaxWithLoss(size, words, list(cutoffs))
 
     def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
@@ -108,6 +123,7 @@ class MixtureOfSoftmaxes(Output):
         self.weight = weight
         self.bias = nn.Parameter(torch.zeros(len(weight)))
         self.experts = experts
+        self.numbers = experts * len(weight)
         self.prior = nn.Linear(size, experts, bias=False)
         self.latent = nn.Linear(size, experts * size)
         for linear in (self.prior, self.latent):

@@ -171,6 +171,8 @@ def _carried_back(cell: Cell, inputs: Tensor, state: State, rows: Tensor) -> Ten
 
 def _log_norms(jacobian: Tensor) -> Tensor:
     """Ln of the spectral norm and of the root mean square of the singular values: [2]."""
+    if not jacobian.isfinite().all():
+        return jacobian.new_full((2,), math.inf)
     values: Tensor = torch.linalg.svdvals(jacobian)
     largest = values[0]
     if largest == 0:

@@ -254,7 +254,7 @@ def experiment_facts(config: ExperimentConfig, found: Experiment) -> dict[str, A
         "config": asdict(config),
         "before": {name: _curve_facts(c) for name, c in named_curves(found.before).items()},
         "after": {name: _curve_facts(c) for name, c in named_curves(found.after).items()},
-        "perplexities": {str(cell): value for cell, value in found.perplexities.items()},
+        "perplexities": {str(cell): _finite(value) for cell, value in found.perplexities.items()},
         **{
             name: {
                 "losses": [_finite(fact.loss / fact.tokens) for fact in run.facts],
@@ -268,7 +268,11 @@ def experiment_facts(config: ExperimentConfig, found: Experiment) -> dict[str, A
 
 def _curve_facts(curve: LagCurve) -> dict[str, Any]:
     bound = curve.bound and [_finite(value) for value in curve.bound]
-    return {**asdict(curve), "bound": bound, "horizon": curve.horizon}
+    measured = {
+        name: [_finite(value) for value in values]
+        for name, values in (("norms", curve.norms), ("means", curve.means))
+    }
+    return {**asdict(curve), **measured, "bound": bound, "horizon": curve.horizon}
 
 
 def _finite(number: float) -> float | None:

@@ -1,10 +1,13 @@
 """A training from text to finished model folder, in steps that can each be repeated.
 
-OUTPUT.training/
-run.json        what is trained, on what
-train.npy       the text as rows; valid.npy likewise
-model/          the vocabulary, then weights and manifest: what becomes OUTPUT
-checkpoints/    see `checkpoints`, and the log of steps
+    OUTPUT.training/
+        run.json        what is trained, on what
+        train.npy       the text as rows; valid.npy likewise
+        model/          the vocabulary, then weights and manifest: what becomes OUTPUT
+        checkpoints/    see `checkpoints`, and the log of steps
+
+The folder gets this name when all but the checkpoints is in it, and loses it before anything is
+deleted: a folder of this name can be gone on with, or is somebody else's, and is not touched.
 """
 
 import fcntl
@@ -13,111 +16,47 @@ import json
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lmserve.errors import OptionError, TrainingError
-from lmserve.ngram.limiting import ALL_WORDS, VocabularyLimit
 from lmserve.ngram.manifest import MANIFEST_FILE
 from lmserve.ngram.vocabulary import WORDS_FILE, Vocabulary
 from lmserve.rnn.checkpoints import WEIGHTS_FILE, save_weights
-from lmserve.rnn.config import NetworkConfig, TrainingConfig
 from lmserve.rnn.corpus import Numbering, count_words, read_rows
 from lmserve.rnn.manifest import RecurrentManifest, file_sha256
+from lmserve.rnn.probing import WARM
+from lmserve.rnn.run_config import RunConfig
 from lmserve.rnn.step_log import STEPS_FILE
 from lmserve.rnn.training import Listener, Task, Trainer
 from lmserve.rnn.workers import Workers
-from lmserve.text.sources import BLOCK_BYTES, DEFAULT_COLUMN, file_stat, find_files, split
-from lmserve.text.special_tokens import SpecialTokens
-from lmserve.text.tokenization import Tokenization
+from lmserve.text.sources import BLOCK_BYTES, find_files, split
+
+_FACTS_FILE = "run.json"
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunConfig:
-    """Settings of a training.
-
-    Attributes:
-        inputs: the text to train on: files, URLs and patterns.
-        valid: the text that perplexities are measured on after every epoch.
-        output: folder of the model to make.
-        network: what is trained.
-        training: how.
-        special_tokens: what to do about `<s>`, `</s>`, `<unk>` in the text.
-        vocabulary: which words are known; see `corpus.count_words`.
-        tokenization: how the text becomes tokens.
-        tokenizer_file: the tokenizer's file, where the tokenization has one.
-        text_column: the field of JSON and Parquet that holds the text.
-        checkpoint_every: seconds between checkpoints.
-        probe_lags: measure memory horizons after every epoch, up to so many words; 0 for not.
-        resume: go on with an unfinished training.
-        overwrite: replace a model that is there already, once the new one is complete.
-    """
-
-    inputs: tuple[str, ...]
-    valid: tuple[str, ...]
-    output: Path
-    network: NetworkConfig = field(default_factory=NetworkConfig)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-    special_tokens: SpecialTokens = SpecialTokens.ERROR
-    vocabulary: VocabularyLimit = ALL_WORDS
-    tokenization: Tokenization = field(default_factory=Tokenization)
-    tokenizer_file: Path | None = None
-    text_column: str = DEFAULT_COLUMN
-    checkpoint_every: float = 60.0
-    probe_lags: int = 0
-    resume: bool = False
-    overwrite: bool = False
-
-    def __post_init__(self) -> None:
-        """Makes the output's path absolute: workers have other current folders."""
-        object.__setattr__(self, "output", Path(os.path.abspath(self.output)))
-        if self.checkpoint_every <= 0:
-            raise OptionError(
-                f"checkpoint_every is {self.checkpoint_every}", "Give seconds, such as 60."
-            )
-        if self.probe_lags < 0:
-            raise OptionError(f"probe_lags is {self.probe_lags}", "Give words, or 0 for none.")
-
-    @property
-    def folder(self) -> Path:
-        """The folder of the unfinished training."""
-        return self.output.with_name(f"{self.output.name}.training")
-
-    def facts(self) -> dict[str, Any]:
-        """What must be the same for a training to be resumed."""
-        files = [[name, *self._stat(name)] for name in find_files([*self.inputs, *self.valid])]
-        return {
-            "files": files,
-            "network": self.network.model_dump(mode="json"),
-            # Workers and threads may be others.
-            "training": self.training.model_dump(mode="json", exclude={"threads"}),
-            "special_tokens": str(self.special_tokens),
-            "vocab_size": self.vocabulary.size,
-            "vocab_file": self.vocabulary.file_sha256(),
-            "tokenization": self.tokenization.model_dump(mode="json"),
-            "text_column": self.text_column,
-        }
-
-    @staticmethod
-    def _stat(name: str) -> tuple[int | None, int | None]:
-        stat = file_stat(name)
-        return stat.size_bytes, stat.changed_ns
-
-
-def prepare(config: RunConfig) -> None:
-    """Makes the run's folder: reads the texts, counts the words. Nothing, if that is done.
+def check(config: RunConfig) -> None:
+    """Finds what can be wrong before any text is read.
 
     Raises:
-        InputError: a text cannot be read, or is refused.
-        TrainingError: the output exists, or there is an unfinished training, or none to resume.
+        InputError: a text cannot be found.
+        TrainingError: the output exists, or there is an unfinished training, or none to resume, or
+            one of other settings.
     """
+    if is_published(config):
+        return
     _check_output(config)
     unfinished = _facts_file(config).is_file()
+    if config.folder.exists() and not unfinished:
+        raise TrainingError(
+            f"{str(config.folder)!r} exists and is no unfinished training; it is not touched",
+            "Give another --output, or move that folder away.",
+        )
     if unfinished and not config.resume:
         raise TrainingError(
             f"there is an unfinished training in {str(config.folder)!r}",
@@ -131,37 +70,65 @@ def prepare(config: RunConfig) -> None:
     facts = config.facts()
     if unfinished:
         _check_facts(config, facts)
+
+
+def prepare(config: RunConfig) -> None:
+    """Makes the run's folder: reads the texts, counts the words. Nothing, if that is done.
+
+    Raises:
+        InputError: a text cannot be read, or is refused.
+        OptionError: the network does not fit the words, or the validation text is too short.
+        TrainingError: see `check`.
+    """
+    check(config)
+    if config.resume:
         return
-    config.folder.mkdir(parents=True, exist_ok=True)
-    model = config.folder / "model"
-    shutil.rmtree(model, ignore_errors=True)
-    model.mkdir()
-    if config.tokenizer_file is not None:
-        config.tokenization.keep(config.tokenizer_file, model)
-    segment = config.tokenization.open(model)
+    partial = config.output.with_name(f".{config.output.name}.{uuid.uuid4().hex}.training")
+    model = partial / "model"
+    model.mkdir(parents=True)
     try:
-        with tempfile.TemporaryDirectory(dir=config.folder) as scratch:
-            train = count_words(
-                config.inputs,
-                config.special_tokens,
-                model,
-                Path(scratch),
-                limit=config.vocabulary,
-                segment=segment,
-                column=config.text_column,
-            )
-        valid = read_rows(
-            split(find_files(config.valid), BLOCK_BYTES, config.text_column),
-            Vocabulary.open(model),
-            config.special_tokens,
-            segment,
-        )
+        if config.tokenizer_file is not None:
+            config.tokenization.keep(config.tokenizer_file, model)
+        _read_texts(config, partial)
+        (partial / _FACTS_FILE).write_text(json.dumps(config.facts(), indent=2) + "\n")
+        partial.rename(config.folder)
     except BaseException:
-        shutil.rmtree(config.folder)
+        shutil.rmtree(partial)
         raise
-    np.save(config.folder / "train.npy", train)
-    np.save(config.folder / "valid.npy", valid)
-    _facts_file(config).write_text(json.dumps(facts, indent=2) + "\n")
+
+
+def _read_texts(config: RunConfig, folder: Path) -> None:
+    """Leaves the vocabulary and both texts as rows."""
+    model = folder / "model"
+    segment = config.tokenization.open(model)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        train = count_words(
+            config.inputs,
+            config.special_tokens,
+            model,
+            Path(scratch),
+            limit=config.vocabulary,
+            segment=segment,
+            column=config.text_column,
+        )
+    vocabulary = Vocabulary.open(model)
+    pieces = split(find_files(config.valid), BLOCK_BYTES, config.text_column)
+    valid = read_rows(pieces, vocabulary, config.special_tokens, segment)
+    if config.probe_lags > 0 and len(valid) < config.probe_lags + WARM:
+        raise OptionError(
+            f"the validation text has {len(valid):,} words, and {config.probe_lags} lags need "
+            f"{config.probe_lags + WARM:,}",
+            "Give fewer --probe-lags, or a longer text.",
+        )
+    words = len(Numbering.of(vocabulary))
+    if config.network.cutoffs and config.network.cutoffs[-1] >= words:
+        raise OptionError(
+            f"the last cluster begins at word {config.network.cutoffs[-1]:,}, and there are "
+            f"{words:,}",
+            "Give smaller cutoffs.",
+        )
+    np.save(folder / "train.npy", train)
+    np.save(folder / "valid.npy", valid)
 
 
 def train(config: RunConfig, workers: Workers, listen: Listener = lambda _: None) -> None:
@@ -206,13 +173,29 @@ def publish(config: RunConfig) -> RecurrentManifest:
 
     Raises:
         TrainingError: something has taken that place meanwhile.
+        CorruptModelError: the model is not what was written.
     """
-    _check_output(config)
-    if config.output.exists():
-        config.output.rename(config.folder / "replaced")
-    (config.folder / "model").rename(config.output)
-    shutil.rmtree(config.folder)
+    if not is_published(config):
+        _check_output(config)
+        RecurrentManifest.read(config.folder / "model")
+        if config.output.exists():
+            config.output.rename(config.folder / "replaced")
+        (config.folder / "model").rename(config.output)
+    done = config.output.with_name(f".{config.output.name}.{uuid.uuid4().hex}.done")
+    config.folder.rename(done)
+    # Workers on other nodes may have files of it open a little longer.
+    shutil.rmtree(done, ignore_errors=True)
     return RecurrentManifest.read(config.output)
+
+
+def is_published(config: RunConfig) -> bool:
+    """Whether a training to be resumed was stopped after its model was in its place."""
+    return (
+        config.resume
+        and _facts_file(config).is_file()
+        and not (config.folder / "model").exists()
+        and (config.output / MANIFEST_FILE).is_file()
+    )
 
 
 @contextmanager
@@ -232,6 +215,11 @@ def locked(config: RunConfig) -> Iterator[None]:
                 f"another process is training {str(config.output)!r}",
                 "Wait for it, or give another --output.",
             ) from error
+        if not path.exists() or not os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+            # Whoever had it before has just deleted it; another may have made it anew.
+            raise TrainingError(
+                f"another process has just trained {str(config.output)!r}", "Try again."
+            )
         try:
             yield
         finally:
@@ -245,7 +233,7 @@ def run_name(config: RunConfig) -> str:
 
 
 def _facts_file(config: RunConfig) -> Path:
-    return config.folder / "run.json"
+    return config.folder / _FACTS_FILE
 
 
 def _check_output(config: RunConfig) -> None:
@@ -264,7 +252,12 @@ def _check_output(config: RunConfig) -> None:
 
 
 def _check_facts(config: RunConfig, facts: dict[str, Any]) -> None:
-    kept = json.loads(_facts_file(config).read_bytes())
+    try:
+        kept = json.loads(_facts_file(config).read_bytes())
+    except ValueError as error:
+        raise TrainingError(
+            f"{_facts_file(config)} is damaged: {error}", "Delete that folder to start anew."
+        ) from error
     changed = sorted(name for name in facts if facts[name] != kept.get(name))
     if changed:
         raise TrainingError(

@@ -13,18 +13,17 @@ from torch import Tensor
 
 from lmserve.errors import CorruptModelError, OptionError
 from lmserve.language_model import LanguageModel
-from lmserve.ngram.texts import as_bytes, as_text, join_lines
+from lmserve.ngram.texts import as_bytes, as_text
 from lmserve.ngram.vocabulary import Vocabulary
 from lmserve.rnn.batch_scoring import score_batches
-from lmserve.rnn.checkpoints import WEIGHTS_FILE, load_tensors, load_weights
+from lmserve.rnn.checkpoints import WEIGHTS_FILE, check_shapes, load_tensors, load_weights
 from lmserve.rnn.corpus import Numbering
 from lmserve.rnn.manifest import RecurrentManifest
 from lmserve.rnn.network import Network, States
 from lmserve.rnn.reading import Floats, Reading
 from lmserve.scorer import NextWord, Text, TokenScores, WordScore
-from lmserve.text.batching import line_offsets
 from lmserve.text.special_tokens import EOS, SPECIAL_WORDS, UNK, SpecialTokens
-from lmserve.text.word_table import OOV, Ids, Offsets
+from lmserve.text.word_table import OOV
 
 LOG10_E = math.log10(math.e)
 
@@ -70,6 +69,10 @@ class RecurrentModel(LanguageModel):
                 "Copy the whole folder again, or train the model again.",
             )
         self.numbering = Numbering.of(self.vocabulary)
+        # No memory is taken until it is known that the file has as much to fill it with.
+        with torch.device("meta"):
+            promised = Network(manifest.network, len(self.numbering))
+        check_shapes(promised, folder / WEIGHTS_FILE)
         self.network = Network(manifest.network, len(self.numbering))
         load_weights(self.network, load_tensors(folder / WEIGHTS_FILE), folder)
         self.network.to(device).eval().requires_grad_(False)
@@ -107,24 +110,20 @@ class RecurrentModel(LanguageModel):
     def __contains__(self, word: Text) -> bool:
         return self.vocabulary.find(as_bytes(word)) is not None
 
-    def encode(self, texts: Sequence[Text], *, eos: bool) -> tuple[Ids, Offsets]:
-        """Ids of all texts' tokens, uint32 [N], and where each text's begin, int64 [B + 1]."""
-        data = np.frombuffer(self.segment(join_lines(texts)), np.uint8)
-        offsets = line_offsets(data)
-        return self.vocabulary.encode_texts(data, offsets, self.special_tokens, eos=eos)
-
     def score_tokens(
         self, texts: Sequence[Text], *, bos: bool = True, eos: bool = True
     ) -> TokenScores:
         """Scores every token of a batch of texts; see `lmserve.language_model`."""
-        ids, starts = self.encode(texts, eos=eos)
+        ids, starts = self.encode_texts(texts, eos=eos)
         rows, first = self.numbering.rows(ids), self.numbering.eos if bos else None
-        return _token_scores(score_batches(self.network, rows, starts, first), ids, starts)
+        log_probs = score_batches(self.network, rows, starts, first)
+        return TokenScores.without_ngrams(log_probs * LOG10_E, ids == OOV, starts)
 
     def read(self, reading: Reading, texts: Sequence[Text]) -> TokenScores:
         """Scores the tokens of texts that go on from what was read before."""
-        ids, starts = self.encode(texts, eos=True)
-        return _token_scores(reading.read(self.numbering.rows(ids)), ids, starts)
+        ids, starts = self.encode_texts(texts, eos=True)
+        log_probs = reading.read(self.numbering.rows(ids))
+        return TokenScores.without_ngrams(log_probs * LOG10_E, ids == OOV, starts)
 
     def reader(self) -> "RunningReader":
         """Reads texts one after the other, the state going on from each to the next."""
@@ -158,7 +157,7 @@ class RecurrentModel(LanguageModel):
 
     def state_after(self, context: Text, *, bos: bool = True) -> RecurrentState:
         """The state after some words."""
-        ids, _ = self.encode([context], eos=False)
+        ids, _ = self.encode_texts([context], eos=False)
         state = self.begin_state() if bos else self.null_state()
         for row in self.numbering.rows(ids).tolist():
             state = self._after(state, row)
@@ -241,12 +240,3 @@ class RunningReader:
     def read(self, texts: Sequence[Text]) -> TokenScores:
         """Scores the next texts; see `lmserve.language_model.Reader`."""
         return self._model.read(self._reading, texts)
-
-
-def _token_scores(log_probs: Floats, ids: Ids, starts: Offsets) -> TokenScores:
-    return TokenScores(
-        log10_prob=log_probs * LOG10_E,
-        ngram_length=np.zeros(len(ids), np.uint8),
-        oov=ids == OOV,
-        starts=starts,
-    )

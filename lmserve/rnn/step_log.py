@@ -60,9 +60,10 @@ class StepLog:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._begin()
+        self.begin()
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Forgets what was collected; the clock starts anew."""
         self._facts: list[StepFacts] = []
         self._tokens = 0
         self._since = time.monotonic()
@@ -120,7 +121,7 @@ class StepLog:
         if self._path is not None:
             with self._path.open("a") as file:
                 file.write(json.dumps(_finite(asdict(log)), allow_nan=False) + "\n")
-        self._begin()
+        self.begin()
         return log
 
     def forget_after(self, step: int) -> None:

@@ -79,12 +79,7 @@ class Stepper:
         torch.manual_seed(seed)
         set_rate(self.optimizer, rate)
         self.optimizer.zero_grad()
-        with torch.autocast(
-            self.workers.device.type, torch.bfloat16, enabled=self._autocast, cache_enabled=False
-        ):
-            loss, activity, states = self._forward(
-                batch.words, batch.targets, detached(self.states)
-            )
+        loss, activity, states = self._forward(batch.words, batch.targets, detached(self.states))
         # The mean over workers of size * sum / tokens is the loss per word of the whole batch.
         objective = loss * (self.workers.size / tokens) + self._penalty(activity)
         objective.backward()  # type: ignore[no-untyped-call]
@@ -99,10 +94,6 @@ class Stepper:
             self._skip(states, gradient)
         words = int((batch.targets != IGNORED).sum())
         return StepFacts(loss.item(), words, gradient, applied)
-
-    @property
-    def _autocast(self) -> bool:
-        return self.config.bfloat16 and self.workers.device.type == "cuda"
 
     def _penalty(self, activity: Activity) -> Tensor | float:
         """AR and TAR of Merity, McCann and Socher 2017."""

@@ -7,6 +7,7 @@ torchrun --nproc-per-node 2 -m lmserve.rnn.train train.txt --valid valid.txt --o
 import argparse
 import os
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -15,10 +16,11 @@ from torch import distributed
 from lmserve.errors import LmserveError
 from lmserve.rnn.checkpoints import Epoch
 from lmserve.rnn.config import NetworkConfig, TrainingConfig
-from lmserve.rnn.runs import RunConfig, locked, prepare, publish, train
+from lmserve.rnn.run_config import RunConfig
+from lmserve.rnn.runs import is_published, locked, prepare, publish, train
 from lmserve.rnn.settings import configure, read_config
 from lmserve.rnn.step_log import Log
-from lmserve.rnn.workers import Workers
+from lmserve.rnn.workers import COLLECTIVE_TIMEOUT_S, Workers
 from lmserve.text.special_tokens import SpecialTokens
 
 
@@ -30,7 +32,8 @@ def main(arguments: list[str] | None = None) -> None:
     """
     config = _parse(arguments)
     if "WORLD_SIZE" in os.environ:
-        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        backend = "nccl" if torch.cuda.is_available() else "gloo"
+        distributed.init_process_group(backend, timeout=timedelta(seconds=COLLECTIVE_TIMEOUT_S))
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     workers = Workers.joined()
@@ -38,13 +41,16 @@ def main(arguments: list[str] | None = None) -> None:
         if workers.first:
             with locked(config):
                 prepare(config)
+                published = is_published(config)
                 workers.wait()
-                train(config, workers, _tell)
+                if not published:
+                    train(config, workers, _tell)
                 manifest = publish(config)
             _say(f"{config.output}: digest {manifest.digest}")
         else:
             workers.wait()
-            train(config, workers)
+            if not is_published(config):
+                train(config, workers)
     finally:
         if distributed.is_initialized():
             distributed.destroy_process_group()

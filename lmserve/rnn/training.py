@@ -142,6 +142,7 @@ class Trainer:
                 self.network.initial_states(self.config.batch_size)
             )
         saved = time.monotonic()
+        self.log.begin()
         for length in list(self._lengths())[progress.batches :]:
             self.log.add(*self._step(length))
             progress.seconds = time.monotonic() - started
@@ -204,7 +205,7 @@ class Trainer:
                 progress.cuts += 1
         epoch = Epoch(
             epoch=progress.epoch + 1,
-            train_perplexity=perplexity_of(loss / max(tokens, 1)),
+            train_perplexity=perplexity_of(loss / tokens) if tokens else math.inf,
             valid_perplexity=valid,
             seconds=time.monotonic() - started,
             averaged=averaged,

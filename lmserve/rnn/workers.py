@@ -12,6 +12,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lmserve.rnn.network import Network, States
 
+# The others wait while the first one counts words, or probes a wide network.
+COLLECTIVE_TIMEOUT_S = 12 * 3600
+
 
 @dataclass(frozen=True, slots=True)
 class Workers:

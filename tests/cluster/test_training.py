@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from cluster.training import Scale, train_on_ray
 from lmserve.errors import OptionError, TrainingError
 from lmserve.rnn.checkpoints import WEIGHTS_FILE, checkpoints
 from lmserve.rnn.config import NetworkConfig, TrainingConfig
-from lmserve.rnn.runs import RunConfig, prepare, publish, train
+from lmserve.rnn.run_config import RunConfig
+from lmserve.rnn.runs import prepare, publish, train
 from lmserve.rnn.workers import Workers
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -86,13 +88,30 @@ def test_ray_trains_what_one_process_trains(tmp_path: Path) -> None:
     assert [log["step"] for log in told] == sorted({log["step"] for log in told})
 
 
-def test_an_explosion_reaches_the_driver_and_can_be_resumed_from(tmp_path: Path) -> None:
+def test_an_explosion_reaches_the_driver(tmp_path: Path) -> None:
     failing = config(tmp_path / "model", epochs=2, explosion=1e-9, max_skipped=3)
     with pytest.raises(TrainingError, match="exploded 3 steps in a row"):
         train_on_ray(failing, Scale())
     assert failing.folder.exists()
     with pytest.raises(TrainingError, match="unfinished training"):
         train_on_ray(failing, Scale())
+
+
+def test_a_damaged_checkpoint_reaches_the_driver(tmp_path: Path) -> None:
+    stopped = config(tmp_path / "model", epochs=2)
+    prepare(stopped)
+    damaged = stopped.folder / "checkpoints" / "step-0000000001"
+    damaged.mkdir(parents=True)
+    (damaged / "progress.json").write_text("{")
+    with pytest.raises(TrainingError, match=r"progress\.json is damaged"):
+        train_on_ray(replace(stopped, resume=True), Scale())
+
+
+def test_what_workers_cannot_share_is_refused_before_a_text_is_read(tmp_path: Path) -> None:
+    unshared = config(tmp_path / "model", batch_size=5)
+    with pytest.raises(OptionError, match="batch_size is 5, which 2 workers"):
+        train_on_ray(unshared, Scale(workers=2))
+    assert not unshared.folder.exists()
 
 
 def test_more_workers_than_processors_are_refused(tmp_path: Path) -> None:

@@ -1,6 +1,10 @@
 """`lmserve train` and what can be done with what it leaves."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -87,3 +91,23 @@ def test_recipes_are_settings(trained: Path) -> None:
     wrong = run("train", *texts, "-o", trained / "x", "--config", config, "--set", "epochs=0")
     assert "epochs" in wrong.stderr
     assert wrong.returncode == 2
+
+
+def test_control_c_keeps_what_is_done(trained: Path) -> None:
+    settings = [part for setting in [*TINY, "epochs=400"] for part in ("--set", setting)]
+    texts = [trained / "train.txt", "--valid", trained / "valid.txt", "-o", trained / "long"]
+    command = [sys.executable, "-m", "jobs.cli", "train", *texts, *settings]
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen([*map(str, command), "--checkpoint-every", "0.2"], **options)
+    found = trained / "long.training" / "checkpoints"
+    deadline = time.monotonic() + 120
+    while not list(found.glob("step-*")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert list(found.glob("step-*"))
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130, told
+    assert "long.training: --resume goes on" in told
+    assert not (trained / "long").exists()
+    again = run("train", *texts, *settings, "--checkpoint-every", "0.2")
+    assert "there is an unfinished training" in again.stderr

@@ -8,7 +8,8 @@ import torch
 from corpora import zipf_text
 
 from lmserve.rnn.config import NetworkConfig, TrainingConfig
-from lmserve.rnn.runs import RunConfig, prepare, publish, train
+from lmserve.rnn.run_config import RunConfig
+from lmserve.rnn.runs import prepare, publish, train
 from lmserve.rnn.scoring import RecurrentModel
 from lmserve.rnn.workers import Workers
 

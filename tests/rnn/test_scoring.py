@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import lmserve
 from lmserve.errors import CorruptModelError, ModelError, OptionError
+from lmserve.rnn.manifest import RecurrentManifest
 from lmserve.rnn.reading import Reading
 from lmserve.rnn.scoring import RecurrentModel
 from lmserve.scorer import Scorer
@@ -159,3 +160,15 @@ def test_a_changed_manifest_is_refused(recurrent_path: Path, tmp_path: Path) -> 
         lmserve.load(copy)
     with pytest.raises(ModelError, match="not a model"):
         RecurrentModel.load(tmp_path)
+
+
+def test_a_manifest_of_enormous_sizes_takes_no_memory(recurrent_path: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(recurrent_path, copy)
+    manifest = RecurrentManifest.read(copy)
+    sizes = {"hidden_size": 1 << 16, "layers": 64}
+    network = manifest.network.model_copy(update=sizes)
+    # With checksums that are right.
+    manifest.model_copy(update={"network": network}).seal(copy)
+    with pytest.raises(CorruptModelError, match="weights of another network"):
+        lmserve.load(copy)
