@@ -42,8 +42,8 @@ RECIPES = {
             optimizer="sgd", learning_rate=20, schedule="linear", epochs=16, bfloat16=True
         ),
         about="LSTM of 2 x 200 units, tied, variational dropout",
-        expected="",
-        cost="",
+        expected="90.9",
+        cost="39 minutes on 2 processors",
     ),
     "rnn-small": Recipe(
         network=NetworkConfig(

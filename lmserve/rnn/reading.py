@@ -1,5 +1,8 @@
 """Reading a text word by word: a network's state goes on from line to line."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -11,6 +14,21 @@ from lmserve.rnn.network import Network, States
 _LENGTH = 256
 
 Floats = npt.NDArray[np.float64]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """While a `with` block runs, torch uses one thread.
+
+    Of one text, a step is too small to be shared out: threads would wait for one another more than
+    they work, and on a busy machine hundreds of times as long.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class Reading:
@@ -30,14 +48,15 @@ class Reading:
         """Ln P of each of the next words given all before: float64 [N] for int64 [N]."""
         parts = [np.empty(0, np.float64)]
         device = self.network.embedding.device
-        for start in range(0, len(rows), _LENGTH):
-            targets = rows[start : start + _LENGTH]
-            words = np.concatenate(([self.last], targets[:-1]))
-            log_probs = self._read(
-                torch.from_numpy(words).to(device), torch.from_numpy(targets).to(device)
-            )
-            parts.append(log_probs.double().cpu().numpy())
-            self.last = int(targets[-1])
+        with one_thread():
+            for start in range(0, len(rows), _LENGTH):
+                targets = rows[start : start + _LENGTH]
+                words = np.concatenate(([self.last], targets[:-1]))
+                log_probs = self._read(
+                    torch.from_numpy(words).to(device), torch.from_numpy(targets).to(device)
+                )
+                parts.append(log_probs.double().cpu().numpy())
+                self.last = int(targets[-1])
         return np.concatenate(parts)
 
     @torch.inference_mode()
