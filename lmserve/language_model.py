@@ -2,15 +2,18 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
-from lmserve.ngram.texts import join_lines, written_words
+from lmserve.errors import OptionError
+from lmserve.ngram.foretelling import best
+from lmserve.ngram.texts import as_text, join_lines, written_words
 from lmserve.ngram.vocabulary import Vocabulary
 from lmserve.scorer import NextWord, Text, TextScores, TokenScores, WordScore, perplexity
 from lmserve.text.batching import line_offsets
-from lmserve.text.special_tokens import SpecialTokens
+from lmserve.text.special_tokens import BOS, SpecialTokens
 from lmserve.text.tokenization import Segment
 from lmserve.text.word_table import Ids, Offsets
 
@@ -50,8 +53,33 @@ class LanguageModel(ABC):
         """Scores every token of a batch of texts; the options as in `score_texts`."""
 
     @abstractmethod
+    def state_after(self, context: Text, *, bos: bool = True) -> Any:
+        """The state after some words, as `log10_distribution` takes it."""
+
+    @abstractmethod
+    def log10_distribution(self, state: Any) -> npt.NDArray[np.float64]:
+        """log10 P(w | state) of every vocabulary word, float64 [V]; minus infinity for `<s>`."""
+
+    def distribution(self, context: Text, *, bos: bool = True) -> npt.NDArray[np.float64]:
+        """P(w | context) of every vocabulary word, float64 [V]; sums to 1, with 0 for `<s>`."""
+        return np.power(10.0, self.log10_distribution(self.state_after(context, bos=bos)))
+
     def next_words(self, context: Text, *, top: int = 10, bos: bool = True) -> list[NextWord]:
-        """The most probable next words; see `lmserve.scorer.Scorer`."""
+        """The most probable next words; see `lmserve.scorer.Scorer`.
+
+        Equally probable words come in the vocabulary's order. `<unk>` is no word to propose.
+
+        Raises:
+            OptionError: `top` is below 1.
+        """
+        if top < 1:
+            raise OptionError(f"top is {top}", "Ask for 1 next word or more.")
+        scores = self.log10_distribution(self.state_after(context, bos=bos))
+        # The words that cannot be proposed have the first two ids.
+        return [
+            NextWord(as_text(self.vocabulary[word]), float(scores[word]))
+            for word in best(scores[BOS + 1 :], top) + BOS + 1
+        ]
 
     def encode_texts(self, texts: Sequence[Text], *, eos: bool) -> tuple[Ids, Offsets]:
         """Ids of all texts' tokens, uint32 [N], and where each text's begin, int64 [B + 1].

@@ -21,9 +21,8 @@ from lmserve.mixing.reading import (
     log_linear_scores,
     mix_scores,
 )
-from lmserve.ngram.foretelling import best
-from lmserve.ngram.texts import as_bytes, as_text
-from lmserve.scorer import NextWord, Text, TokenScores, WordScore
+from lmserve.ngram.texts import as_bytes
+from lmserve.scorer import Text, TokenScores, WordScore
 from lmserve.text.special_tokens import BOS, UNK, SpecialTokens
 from lmserve.text.word_table import OOV
 
@@ -182,21 +181,3 @@ class Mixture(LanguageModel):
         scores = combine_linear(told, self.weights)
         scores[BOS] = -np.inf
         return scores
-
-    def distribution(self, context: Text, *, bos: bool = True) -> Floats:
-        """P(w | context) of every vocabulary word, float64 [V]; sums to 1, with 0 for `<s>`."""
-        return np.power(10.0, self.log10_distribution(self.state_after(context, bos=bos)))
-
-    def next_words(self, context: Text, *, top: int = 10, bos: bool = True) -> list[NextWord]:
-        """The most probable next words; see `lmserve.scorer.Scorer`. `<unk>` is not proposed.
-
-        Raises:
-            OptionError: `top` is below 1.
-        """
-        if top < 1:
-            raise OptionError(f"top is {top}", "Ask for 1 next word or more.")
-        scores = self.log10_distribution(self.state_after(context, bos=bos))
-        return [
-            NextWord(as_text(self.vocabulary[word]), float(scores[word]))
-            for word in best(scores[BOS + 1 :], top) + BOS + 1
-        ]

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from lmserve.errors import CorruptModelError, OptionError
 from lmserve.language_model import LanguageModel
-from lmserve.ngram.foretelling import best, score_all
+from lmserve.ngram.foretelling import score_all
 from lmserve.ngram.manifest import Manifest, verify
 from lmserve.ngram.packed import Int64s, open_tables
 from lmserve.ngram.parting import score_parts
@@ -30,7 +30,7 @@ from lmserve.ngram.texts import (
 )
 from lmserve.ngram.vocabulary import Vocabulary
 from lmserve.ngram.window import Floats
-from lmserve.scorer import NextWord, Text, TextScores, TokenScores, WordScore
+from lmserve.scorer import Text, TextScores, TokenScores, WordScore
 from lmserve.text.batching import line_offsets
 from lmserve.text.special_tokens import BOS, EOS, SPECIAL_WORDS, UNK, SpecialTokens
 from lmserve.text.tokenization import identity
@@ -220,27 +220,6 @@ class NgramModel(LanguageModel):
     def log10_distribution(self, state: State) -> Floats:
         """log10 P(w | state) of every vocabulary word, float64 [V]."""
         return score_all(self.tables, state.as_array())
-
-    def distribution(self, context: Text, *, bos: bool = True) -> Floats:
-        """P(w | context) of every vocabulary word, float64 [V]; sums to 1, with 0 for `<s>`."""
-        return 10.0 ** self.log10_distribution(self.state_after(context, bos=bos))
-
-    def next_words(self, context: Text, *, top: int = 10, bos: bool = True) -> list[NextWord]:
-        """The most probable next words; see `lmserve.scorer.Scorer`.
-
-        Equally probable words come in the vocabulary's order. `<unk>` is no word to propose.
-
-        Raises:
-            OptionError: `top` is below 1.
-        """
-        if top < 1:
-            raise OptionError(f"top is {top}", "Ask for 1 next word or more.")
-        scores = self.log10_distribution(self.state_after(context, bos=bos))
-        # The words that cannot be proposed have the first two ids.
-        return [
-            NextWord(as_text(self.vocabulary[word]), float(scores[word]))
-            for word in best(scores[BOS + 1 :], top) + BOS + 1
-        ]
 
     def sample(
         self,

@@ -21,7 +21,7 @@ from lmserve.rnn.corpus import Numbering
 from lmserve.rnn.manifest import RecurrentManifest
 from lmserve.rnn.network import Network, States
 from lmserve.rnn.reading import Floats, Reading
-from lmserve.scorer import NextWord, Text, TokenScores, WordScore
+from lmserve.scorer import Text, TokenScores, WordScore
 from lmserve.text.special_tokens import EOS, SPECIAL_WORDS, UNK, SpecialTokens
 from lmserve.text.word_table import OOV
 
@@ -170,23 +170,6 @@ class RecurrentModel(LanguageModel):
         scores = np.full(len(self.vocabulary), -np.inf)
         scores[self.numbering.id_of_row] = log_probs * LOG10_E
         return scores
-
-    def distribution(self, context: Text, *, bos: bool = True) -> Floats:
-        """P(w | context) of every vocabulary word, float64 [V]; sums to 1, with 0 for `<s>`."""
-        return np.asarray(10.0 ** self.log10_distribution(self.state_after(context, bos=bos)))
-
-    def next_words(self, context: Text, *, top: int = 10, bos: bool = True) -> list[NextWord]:
-        """The most probable next words; see `lmserve.scorer.Scorer`. `<unk>` is not proposed.
-
-        Raises:
-            OptionError: `top` is below 1.
-        """
-        if top < 1:
-            raise OptionError(f"top is {top}", "Ask for 1 next word or more.")
-        scores = self.log10_distribution(self.state_after(context, bos=bos))
-        scores[UNK] = -np.inf
-        best = np.argsort(-scores, kind="stable")[: min(top, len(scores) - 2)]
-        return [NextWord(as_text(self.vocabulary[word]), float(scores[word])) for word in best]
 
     def sample(
         self,
