@@ -4,7 +4,7 @@ import difflib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -13,10 +13,7 @@ from lmserve.rnn.config import NetworkConfig, TrainingConfig
 
 Config = TypeVar("Config", bound=BaseModel)
 
-_FIELDS = {
-    **dict.fromkeys(NetworkConfig.model_fields, "network"),
-    **dict.fromkeys(TrainingConfig.model_fields, "training"),
-}
+_FIELDS = NetworkConfig.model_fields | TrainingConfig.model_fields
 
 
 def configure(
@@ -44,7 +41,8 @@ def configure(
             raise OptionError(
                 f"{assignment!r} is no setting", f"Give NAME=VALUE; NAME is one of {close}."
             )
-        changes[_FIELDS[name]][name] = _parse(name, value.strip())
+        part = "network" if name in NetworkConfig.model_fields else "training"
+        changes[part][name] = _parse(name, value.strip())
     return (
         _changed(network or NetworkConfig(), changes["network"]),
         _changed(training or TrainingConfig(), changes["training"]),
@@ -71,7 +69,7 @@ def read_config(path: Path) -> tuple[NetworkConfig, TrainingConfig]:
 
 
 def _parse(name: str, value: str) -> Any:
-    if value.lower() == "none":
+    if value.lower() == "none" and type(None) in get_args(_FIELDS[name].annotation):
         return None
     if name == "cutoffs":
         return [part.strip() for part in value.split(",") if part.strip()]

@@ -29,7 +29,7 @@ def eos(recurrent: RecurrentModel) -> int:
 def rows(recurrent: RecurrentModel) -> Rows:
     """A text with a phrase that comes again and again."""
     lines = zipf_text(12, seed=3).splitlines() + ["w7 w1 w9 w2 w8"] * 30
-    ids, _ = recurrent.encode(lines, eos=True)
+    ids, _ = recurrent.encode_texts(lines, eos=True)
     return recurrent.numbering.rows(ids)
 
 
@@ -147,7 +147,7 @@ def test_a_reader_of_lines_is_one_of_their_words(
     lines = texts[1].read_bytes().splitlines()
     config = DynamicConfig(rule="sgd", length=5)
     found = RunningReader(recurrent, DynamicReading(network, eos, config)).read(lines)
-    ids, starts = recurrent.encode(lines, eos=True)
+    ids, starts = recurrent.encode_texts(lines, eos=True)
     expected = DynamicReading(network, eos, config).read(recurrent.numbering.rows(ids))
     assert found.log10_prob == pytest.approx(expected / np.log(10), abs=1e-9)
     assert (found.starts == starts).all()

@@ -17,7 +17,7 @@ from lmserve.rnn.scoring import RecurrentModel
 
 @pytest.fixture(scope="module")
 def rows(recurrent: RecurrentModel) -> Rows:
-    ids, _ = recurrent.encode(zipf_text(40, seed=3).splitlines(), eos=True)
+    ids, _ = recurrent.encode_texts(zipf_text(40, seed=3).splitlines(), eos=True)
     return recurrent.numbering.rows(ids)
 
 
@@ -77,7 +77,7 @@ def test_a_cache_of_no_weight_changes_nothing(recurrent: RecurrentModel, rows: R
 
 
 def test_it_finds_what_comes_again(recurrent: RecurrentModel) -> None:
-    ids, _ = recurrent.encode(["w7 w1 w9 w2 w8"] * 20, eos=True)
+    ids, _ = recurrent.encode_texts(["w7 w1 w9 w2 w8"] * 20, eos=True)
     rows, network, eos = recurrent.numbering.rows(ids), recurrent.network, recurrent.numbering.eos
     plain = Reading(network, eos).read(rows)
     cached = CachedReading(network, eos, CacheConfig(weight=0.5)).read(rows)

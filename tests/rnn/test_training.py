@@ -222,8 +222,11 @@ def test_an_average_is_the_mean_of_what_was_added() -> None:
 
 
 def test_settings_are_named_in_errors() -> None:
-    network, training = configure(["cell=gru", "hidden-size=30", "epochs=2", "rank=none"])
-    assert (network.cell, network.hidden_size, training.epochs) == ("gru", 30, 2)
+    network, training = configure(
+        ["cell=gru", "hidden-size=30", "epochs=2", "rank=none", "clip=none"]
+    )
+    assert (network.cell, network.hidden_size, network.rank) == ("gru", 30, None)
+    assert (training.epochs, training.clip) == (2, "none")
     with pytest.raises(OptionError, match="hiden_size") as caught:
         configure(["hiden_size=3"])
     assert "hidden_size" in caught.value.remedy
