@@ -57,8 +57,8 @@ RECIPES = {
         ),
         training=TrainingConfig(clip_at=0.5, schedule="linear", epochs=13, bfloat16=True),
         about="the lecture's simple network with tanh, 300 units",
-        expected="",
-        cost="",
+        expected="not measured to its end; literature 124.7",
+        cost="about 25 minutes on 2 processors",
     ),
     "awd-lstm": Recipe(
         network=NetworkConfig(
