@@ -32,8 +32,11 @@ try:
 
     from lmserve.service.app import create_app
     from lmserve.service.cache import LruCache
+    from lmserve.service.context import Service
     from lmserve.service.metrics import FOLDER_VARIABLE, ServiceMetrics
     from lmserve.service.redis_cache import PASSWORD_VARIABLE, RedisCache
+    from lmserve.service.scoring import CachedScorer
+    from lmserve.service.served import Catalogue, ServedModel
     from lmserve.service.settings import ServiceSettings
 except ImportError as error:
     raise DependencyError(
@@ -103,18 +106,27 @@ class Replica:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Loads the model and builds the application, on the replica."""
-        scorer = lmserve.load(self._model)
+        model = lmserve.load(self._model)
         # The first calls compile the kernels: no client shall wait for that.
-        scorer.score_texts([b""])
-        scorer.score_words(b"")
-        metrics = ServiceMetrics(scorer.digest)
+        model.score_texts([b""])
+        model.score_words(b"")
+        metrics = ServiceMetrics(model.digest)
         cache = (
             RedisCache(self._redis_url, on_error=metrics.cache_errors.inc)
             if self._redis_url
             else LruCache()
         )
         settings = ServiceSettings(echo_request_id=False)  # Ray Serve's proxies do it.
-        return create_app(scorer, cache=cache, metrics=metrics, settings=settings)
+        served = ServedModel(
+            name=Path(self._model).name,
+            version=model.digest[:12],
+            model=model,
+            scorer=CachedScorer(
+                model, cache=cache, metrics=metrics, thread_bytes=settings.thread_bytes
+            ),
+        )
+        models = Catalogue({served.name: served})
+        return create_app(Service(models=models, metrics=metrics, settings=settings), cache=cache)
 
 
 @contextmanager

@@ -53,6 +53,26 @@ class LanguageModel(ABC):
         """Scores every token of a batch of texts; the options as in `score_texts`."""
 
     @abstractmethod
+    def begin_state(self) -> Any:
+        """The state at the start of a sentence."""
+
+    @abstractmethod
+    def null_state(self) -> Any:
+        """The state after nothing at all."""
+
+    @abstractmethod
+    def score_word(self, state: Any, word: Text) -> tuple[WordScore, Any]:
+        """Scores one word after what `state` remembers.
+
+        Args:
+            state: from `begin_state`, `null_state`, or the call before.
+            word: one word; `</s>` is the end of the sentence.
+
+        Returns:
+            The word's score; the state after it.
+        """
+
+    @abstractmethod
     def state_after(self, context: Text, *, bos: bool = True) -> Any:
         """The state after some words, as `log10_distribution` takes it."""
 
@@ -72,9 +92,17 @@ class LanguageModel(ABC):
         Raises:
             OptionError: `top` is below 1.
         """
+        return self.next_words_after(self.state_after(context, bos=bos), top=top)
+
+    def next_words_after(self, state: Any, *, top: int = 10) -> list[NextWord]:
+        """The most probable next words after what a state remembers, as `next_words` gives them.
+
+        Raises:
+            OptionError: `top` is below 1.
+        """
         if top < 1:
             raise OptionError(f"top is {top}", "Ask for 1 next word or more.")
-        scores = self.log10_distribution(self.state_after(context, bos=bos))
+        scores = self.log10_distribution(state)
         # The words that cannot be proposed have the first two ids.
         return [
             NextWord(as_text(self.vocabulary[word]), float(scores[word]))

@@ -26,6 +26,9 @@ class ScoreRequest(BaseModel):
     texts: Annotated[
         list[str] | None, Field(description="Sentences, one score each.", max_length=MAX_TEXTS)
     ] = None
+    model: Annotated[
+        str | None, Field(description="Name of the model; without one, the first.")
+    ] = None
     words: Annotated[bool, Field(description="Add the score of each word.")] = False
     bos: Annotated[
         bool, Field(description="Condition the first word on the start of a sentence.")

@@ -11,8 +11,11 @@ from scorers import table
 from lmserve.scorer import Scorer
 from lmserve.service.app import create_app
 from lmserve.service.cache import LruCache, ScoreCache
+from lmserve.service.context import Service
 from lmserve.service.metrics import ServiceMetrics
 from lmserve.service.schemas import Problem, ScoreResponse
+from lmserve.service.scoring import CachedScorer
+from lmserve.service.served import Catalogue, ServedModel
 from lmserve.service.settings import ServiceSettings
 
 Use = Callable[[httpx.AsyncClient], Awaitable[Any]]
@@ -26,12 +29,18 @@ class Harness:
     ) -> None:
         self.scorer = scorer or table()
         self.metrics = ServiceMetrics(self.scorer.digest)
-        self.app: FastAPI = create_app(
-            self.scorer,
-            cache=cache or LruCache(),
-            metrics=self.metrics,
-            settings=ServiceSettings(**limits),
+        settings = ServiceSettings(**limits)
+        kept = cache or LruCache()
+        scorer_behind_cache = CachedScorer(
+            self.scorer, cache=kept, metrics=self.metrics, thread_bytes=settings.thread_bytes
         )
+        served = ServedModel(
+            name="table", version="1", model=self.scorer, scorer=scorer_behind_cache
+        )
+        service = Service(
+            models=Catalogue({"table": served}), metrics=self.metrics, settings=settings
+        )
+        self.app: FastAPI = create_app(service, cache=kept)
 
     def run(self, use: Use) -> Any:
         async def client() -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from harness import Harness, scope
+from harness import Harness, problem, scope
 from redis_server import running_redis
 from scorers import UnigramTable
 
@@ -167,14 +167,24 @@ def test_health_and_metrics() -> None:
     assert 'lmserve_requests_total{route="/v1/score",status="200"} 1.0' in metrics.text
 
 
+def test_models_are_asked_for_by_name() -> None:
+    harness = Harness()
+    assert harness.score(text="the cat", model="table") == harness.score(text="the cat")
+    refused = problem(harness.request("POST", "/v1/score", json={"text": "", "model": "tabel"}))
+    assert refused.status == 404
+    assert refused.detail == "There is no model 'tabel'; there are: table."
+    stream = "/v1/score/stream?model=tabel"
+    assert problem(harness.request("POST", stream, content=b"")).status == 404
+
+
 def test_the_openapi_document_shows_bodies_units_and_problems() -> None:
     document = Harness().request("GET", "/openapi.json").json()
     score = document["paths"]["/v1/score"]["post"]
     assert score["requestBody"]["content"]["application/json"]["schema"]["examples"]
-    assert set(score["responses"]) == {"200", "400", "408", "413", "422"}
+    assert set(score["responses"]) == {"200", "400", "404", "408", "413", "422"}
     assert "application/problem+json" in score["responses"]["422"]["content"]
     stream = document["paths"]["/v1/score/stream"]["post"]
-    assert {one["name"] for one in stream["parameters"]} == {"words", "bos", "eos"}
+    assert {one["name"] for one in stream["parameters"]} == {"model", "words", "bos", "eos"}
     fields = document["components"]["schemas"]["ScoreAnswer"]["properties"]
     assert "log10" in fields["log10_prob"]["description"]
 

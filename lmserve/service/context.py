@@ -1,0 +1,109 @@
+"""What the routes have in common."""
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Depends, HTTPException, Query
+from pydantic import BaseModel, ValidationError
+from starlette.requests import HTTPConnection, Request
+
+from lmserve.service.metrics import ServiceMetrics
+from lmserve.service.problems import MEDIA_TYPE as PROBLEM_MEDIA_TYPE
+from lmserve.service.problems import describe
+from lmserve.service.schemas import Problem
+from lmserve.service.served import Catalogue
+from lmserve.service.settings import ServiceSettings
+
+MODEL_HEADER = "X-Model-Digest"
+NDJSON = "application/x-ndjson"
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Service:
+    """What the routes work with."""
+
+    models: Catalogue
+    metrics: ServiceMetrics
+    settings: ServiceSettings
+
+
+def _service(connection: HTTPConnection) -> Service:
+    service: Service = connection.app.state.service
+    return service
+
+
+InService = Annotated[Service, Depends(_service)]
+ModelName = Annotated[str | None, Query(description="Name of the model; without, the first.")]
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """How a route's errors stand in the OpenAPI document."""
+    schema = {"schema": Problem.model_json_schema()}
+    return {
+        status: {"description": "What is wrong.", "content": {PROBLEM_MEDIA_TYPE: schema}}
+        for status in statuses
+    }
+
+
+def json_body(schema: type[BaseModel]) -> dict[str, Any]:
+    """How a body that the route reads by itself stands in the OpenAPI document."""
+    content = {"application/json": {"schema": schema.model_json_schema()}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+async def pieces(request: Request, service: Service) -> AsyncIterator[bytes]:
+    """The body as it comes, or 408 as soon as the client's pause is longer than allowed."""
+    stream = request.stream()
+    max_idle_s = service.settings.max_idle_s
+    while True:
+        try:
+            async with asyncio.timeout(max_idle_s):
+                piece = await anext(stream, None)
+        except TimeoutError as error:
+            service.metrics.idle_requests.inc()
+            detail = f"Nothing came for {max_idle_s:g} s; send the rest in a new request."
+            raise HTTPException(408, detail, {"Connection": "close"}) from error
+        if piece is None:
+            return
+        yield piece
+
+
+async def read_body(request: Request, service: Service) -> bytes:
+    """The body, or 413 as soon as it is longer than allowed: no more is ever held."""
+    max_bytes = service.settings.max_body_bytes
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > max_bytes:
+        raise too_long(max_bytes)
+    return await _collect(pieces(request, service), max_bytes)
+
+
+def parse(schema: type[Body], body: bytes) -> Body:
+    """A body as its schema has it, or 400 where it is no JSON, 422 where it is another shape."""
+    try:
+        return schema.model_validate_json(body)
+    except ValidationError as error:
+        errors = error.errors(include_url=False, include_context=False, include_input=False)
+        broken = any(one["type"] == "json_invalid" for one in errors)
+        raise HTTPException(400 if broken else 422, describe(errors)) from error
+
+
+def too_long(max_bytes: int, condition: str = "") -> HTTPException:
+    """What answers a body that is longer than allowed."""
+    return HTTPException(
+        413,
+        f"The body is longer than {max_bytes} bytes{condition}; "
+        "send fewer texts at a time, or use the stream.",
+    )
+
+
+async def _collect(parts: AsyncIterable[bytes], max_bytes: int) -> bytes:
+    body = bytearray()
+    async for part in parts:
+        body += part
+        if len(body) > max_bytes:
+            raise too_long(max_bytes)
+    return bytes(body)

@@ -1,0 +1,117 @@
+"""The routes that score whole texts: one body of them, or a stream of lines."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+import orjson
+from fastapi import APIRouter, HTTPException, Query, Request, Response
+
+from lmserve.service.context import (
+    MODEL_HEADER,
+    NDJSON,
+    InService,
+    ModelName,
+    json_body,
+    parse,
+    pieces,
+    problems,
+    read_body,
+    too_long,
+)
+from lmserve.service.schemas import ScoreRequest, ScoreResponse
+from lmserve.service.scoring import ScoreOptions
+from lmserve.service.stream import DuplexResponse, LineAnswers, read_json, read_plain
+
+_STREAM_BODY = {
+    "required": True,
+    "content": {
+        NDJSON: {"schema": {"type": "string"}, "example": '{"text": "the cat"}\n"sat"\n'},
+        "text/plain": {"schema": {"type": "string"}, "example": "the cat\nsat\n"},
+    },
+}
+_STREAM_ANSWER = {
+    "description": "One line each: a `ScoreAnswer`, or `error` (a problem) and its `line` number.",
+    "content": {NDJSON: {"schema": {"$ref": "#/components/schemas/ScoreAnswer"}}},
+}
+
+router = APIRouter()
+
+
+@router.post(
+    "/v1/score",
+    summary="Score texts",
+    response_model=None,
+    responses={200: {"model": ScoreResponse}, **problems(400, 404, 408, 413, 422)},
+    openapi_extra=json_body(ScoreRequest),
+)
+async def score(request: Request, service: InService) -> Response:
+    """Scores one text or a list of them; the answer has a list of scores in either case.
+
+    Probabilities are base 10 logarithms. JSON has no infinity: a probability of 0 and the
+    perplexity that follows from it are null. A body that asks for words has a lower limit.
+    """
+    body = await read_body(request, service)
+    asked = parse(ScoreRequest, body)
+    if asked.words and len(body) > service.settings.max_words_bytes:
+        raise too_long(service.settings.max_words_bytes, " with words")
+    options = ScoreOptions(words=asked.words, bos=asked.bos, eos=asked.eos)
+    model = service.models.find(asked.model)
+    scores = await model.scorer.answers(asked.encoded_texts(), options)
+    # Put together from JSON: scores of words are long, and orjson holds up the event loop.
+    answer = (orjson.dumps(model.digest), b",".join(scores))
+    return Response(b'{"model":%b,"scores":[%b]}' % answer, media_type="application/json")
+
+
+@router.post(
+    "/v1/score/stream",
+    summary="Score a stream of lines",
+    response_model=None,
+    responses={200: _STREAM_ANSWER, **problems(404, 415, 422)},
+    openapi_extra={"requestBody": _STREAM_BODY},
+)
+async def score_stream(
+    request: Request,
+    service: InService,
+    model: ModelName = None,
+    words: Annotated[bool, Query(description="Add the score of each word.")] = False,
+    bos: Annotated[
+        bool, Query(description="Condition the first word on the start of a sentence.")
+    ] = True,
+    eos: Annotated[bool, Query(description="Add the probability of the sentence's end.")] = True,
+) -> Response:
+    r"""Answers every line with one line, in order, while the request is still being sent.
+
+    A line of NDJSON is an object with a string `text` (other members are ignored) or a JSON
+    string. A line of `text/plain` is a text as it stands, and an empty line is an empty sentence.
+    Lines end with `\n`; the last one may do without. A line that has no text (a blank one of
+    NDJSON included) or is too long is answered by `error` and its `line` number, counted from 1,
+    and the stream goes on. The model's digest is in the header `X-Model-Digest`. Whoever sends
+    much without reading the answers is made to wait; whoever sends nothing for long gets a last
+    answer, an `error` of status 408.
+    """
+    settings = service.settings
+    served = service.models.find(model)
+    answers = LineAnswers(
+        scorer=served.scorer,
+        metrics=service.metrics,
+        read=read_plain if _is_plain(request) else read_json,
+        max_line_bytes=(
+            min(settings.max_line_bytes, settings.max_words_bytes)
+            if words
+            else settings.max_line_bytes
+        ),
+        options=ScoreOptions(words=words, bos=bos, eos=eos),
+    )
+    stream: AsyncIterator[bytes] = answers.stream(pieces(request, service))
+    headers = {MODEL_HEADER: served.digest}
+    return DuplexResponse(stream, headers=headers, media_type=NDJSON)
+
+
+def _is_plain(request: Request) -> bool:
+    """Whether lines are texts as they stand; 415 for types that hold no lines."""
+    media_type = request.headers.get("content-type", NDJSON).partition(";")[0].strip().lower()
+    if media_type == "text/plain":
+        return True
+    if media_type in (NDJSON, "application/ndjson", "application/jsonl", "application/json"):
+        return False
+    raise HTTPException(415, f"Send {NDJSON} or text/plain, not {media_type!r}.")
