@@ -33,6 +33,7 @@ BEST_FILE = "best.safetensors"
 TRAINING_FILE = "training.safetensors"
 PROGRESS_FILE = "progress.json"
 _KEPT = 2
+_PREFIX = "step-"
 _PARTIAL = ".partial"
 
 Count = Annotated[int, Field(ge=0)]
@@ -131,7 +132,7 @@ def write_checkpoint(
         rest |= {f"state.{number}.{k}": part for k, part in enumerate(state)}
     save_weights(rest, partial / TRAINING_FILE)
     (partial / PROGRESS_FILE).write_text(progress.model_dump_json(indent=2) + "\n")
-    path = folder / f"step-{progress.step:010d}"
+    path = checkpoint_at(folder, progress.step)
     if path.exists():
         _remove(path)
     partial.rename(path)
@@ -149,7 +150,18 @@ def _remove(checkpoint: Path) -> None:
 
 def checkpoints(folder: Path) -> list[Path]:
     """The complete checkpoints of a run, the oldest first."""
-    return sorted(folder.glob("step-*"))
+    return sorted(folder.glob(f"{_PREFIX}*"))
+
+
+def checkpoint_at(folder: Path, step: int) -> Path:
+    """Where a run's checkpoint after so many updates lies."""
+    return folder / f"{_PREFIX}{step:010d}"
+
+
+def newest_step(folder: Path) -> int | None:
+    """The updates that the newest complete checkpoint of a run has seen; None without one."""
+    found = checkpoints(folder)
+    return int(found[-1].name.removeprefix(_PREFIX)) if found else None
 
 
 def read_progress(checkpoint: Path) -> Progress:

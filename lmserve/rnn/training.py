@@ -14,7 +14,8 @@ from lmserve.rnn.checkpoints import (
     Epoch,
     Progress,
     Tensors,
-    checkpoints,
+    checkpoint_at,
+    newest_step,
     read_progress,
     restore,
     write_checkpoint,
@@ -99,12 +100,12 @@ class Trainer:
         self.columns = self.text.part(workers.rank, workers.size)
         states = self.network.initial_states(config.batch_size)
         task.folder.mkdir(parents=True, exist_ok=True)
-        found = checkpoints(task.folder)
-        if found:
-            self.progress = read_progress(found[-1])
+        found = self._newest()
+        if found is not None:
+            self.progress = read_progress(found)
             if self.progress.vocabulary != task.vocabulary:
                 raise CorruptModelError(
-                    f"{found[-1]} is of other words: {self.progress.vocabulary[:16]}..., "
+                    f"{found} is of other words: {self.progress.vocabulary[:16]}..., "
                     f"now {task.vocabulary[:16]}...",
                     "Delete the folder of the run and train anew.",
                 )
@@ -112,7 +113,7 @@ class Trainer:
                 # They are sums over all workers.
                 self.progress.loss, self.progress.tokens = 0.0, 0
             states, self.best = restore(
-                found[-1],
+                found,
                 self.network,
                 self.optimizer,
                 self.average,
@@ -124,6 +125,12 @@ class Trainer:
         self.stepper.skipped_in_a_row = self.progress.skipped_in_a_row
         self.log = StepLog(task.folder / STEPS_FILE if workers.first else None)
         self.log.forget_after(self.progress.step)
+
+    def _newest(self) -> Path | None:
+        """The newest checkpoint that the first worker sees: others may see one more or less."""
+        step = newest_step(self.task.folder) if self.workers.first else None
+        (told,) = self.workers.sum(0 if step is None else step + 1)
+        return checkpoint_at(self.task.folder, int(told) - 1) if told else None
 
     def run(self) -> Progress:
         """Trains to the end; the best epoch's weights are then in `best`.
