@@ -13,8 +13,8 @@ import psutil
 
 import lmserve
 from lmserve.errors import OptionError
+from lmserve.manifests import MANIFEST_FILE
 from lmserve.ngram.limiting import ALL_WORDS, VocabularyLimit
-from lmserve.ngram.manifest import MANIFEST_FILE
 from lmserve.ngram.pruning import NO_PRUNING, prune_thresholds
 from lmserve.ngram.smoothing_methods import DEFAULT_OPTIONS, Smoothing, SmoothingOptions
 from lmserve.text.sources import DEFAULT_COLUMN, STDIN, file_stat

@@ -4,13 +4,11 @@ import json
 import os
 from pathlib import Path
 
-from lmserve.errors import DependencyError
+from lmserve.errors import DependencyError, ModelError
 from lmserve.language_model import LanguageModel
-from lmserve.ngram.manifest import MANIFEST_FILE
+from lmserve.manifests import read_manifest
 from lmserve.ngram.model import NgramModel
 from lmserve.text.special_tokens import SpecialTokens
-
-_MAX_MANIFEST_BYTES = 1 << 20
 
 
 def load(
@@ -53,12 +51,9 @@ def load(
 
 def kind_of(folder: Path) -> str:
     """What kind of model a folder says that it holds: "ngram" where it says nothing else."""
-    path = folder / MANIFEST_FILE
     try:
-        if path.stat().st_size > _MAX_MANIFEST_BYTES:
-            return "ngram"
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        content = json.loads(read_manifest(folder, writer="lmserve build"))
+    except (ValueError, ModelError):
         # The n-gram model's own reading says what is wrong.
         return "ngram"
     return str(content.get("kind", "ngram")) if isinstance(content, dict) else "ngram"

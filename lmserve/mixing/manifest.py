@@ -8,11 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from lmserve.errors import CorruptModelError, ModelError
+from lmserve.errors import CorruptModelError
+from lmserve.manifests import MANIFEST_FILE, read_manifest
 from lmserve.mixing.combining import Method
-from lmserve.ngram.manifest import MANIFEST_FILE
-
-_MAX_MANIFEST_BYTES = 1 << 20
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -78,16 +76,10 @@ class MixtureManifest(BaseModel):
             CorruptModelError: it was changed.
         """
         path = folder / MANIFEST_FILE
-        if not path.is_file():
-            raise ModelError(
-                f"{str(folder)!r} is not a model: there is no {MANIFEST_FILE} in it",
-                "Name a folder written by 'lmserve mix --output FOLDER'.",
-            )
-        if path.stat().st_size > _MAX_MANIFEST_BYTES:
-            raise CorruptModelError(f"{path} is larger than any manifest", "Copy it again.")
+        content = read_manifest(folder, writer="lmserve mix")
         try:
-            return cls.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError) as error:
+            return cls.model_validate_json(content)
+        except ValidationError as error:
             raise CorruptModelError(
                 f"{path} is no valid manifest of a mixture: {error}",
                 "Mix the models again, or copy the folder again.",

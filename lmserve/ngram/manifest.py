@@ -10,6 +10,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lmserve.errors import CorruptModelError, ModelError
+from lmserve.manifests import MANIFEST_FILE, read_manifest
 from lmserve.ngram.discounting import Discounts
 from lmserve.ngram.layout import Layout, LevelLayout
 from lmserve.ngram.smoothing_methods import Smoothing
@@ -18,7 +19,6 @@ from lmserve.ngram.vocabulary import SLOTS_FILE, SLOTS_SCHEMA, WORDS_FILE, WORDS
 from lmserve.text.special_tokens import SpecialTokens
 from lmserve.text.tokenization import Tokenization
 
-MANIFEST_FILE = "manifest.json"
 UNIGRAMS_FILE = "unigrams.arrow"
 NGRAMS_FILE = "ngrams.arrow"
 BLOCKS_FILE = "blocks.arrow"
@@ -43,7 +43,6 @@ SCHEMAS: Mapping[str, Schema] = {
     SLOTS_FILE: SLOTS_SCHEMA,
     WORDS_FILE: WORDS_SCHEMA,
 }
-_MAX_MANIFEST_BYTES = 1 << 20
 _OTHER_KINDS = {"rnn": "a recurrent model", "mixture": "a mixture of models"}
 
 Count = Annotated[int, Field(ge=0, lt=1 << 62)]
@@ -128,15 +127,9 @@ class Manifest(BaseModel):
             CorruptModelError: the manifest or a file was changed or cut short.
         """
         path = folder / MANIFEST_FILE
-        if not path.is_file():
-            raise ModelError(
-                f"{str(folder)!r} is not a model: there is no {MANIFEST_FILE} in it",
-                "Name a folder written by 'lmserve build --output FOLDER'.",
-            )
-        if path.stat().st_size > _MAX_MANIFEST_BYTES:
-            raise CorruptModelError(f"{path} is larger than any manifest", "Copy it again.")
+        written = read_manifest(folder, writer="lmserve build")
         try:
-            content = json.loads(path.read_bytes())
+            content = json.loads(written)
             if content.get("kind") in _OTHER_KINDS:
                 raise ModelError(
                     f"{folder} is {_OTHER_KINDS[content['kind']]}, not an n-gram model",

@@ -13,8 +13,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lmserve.errors import CorruptModelError, ModelError
-from lmserve.ngram.manifest import MANIFEST_FILE
+from lmserve.errors import CorruptModelError
+from lmserve.manifests import MANIFEST_FILE, read_manifest
 from lmserve.ngram.vocabulary import SLOTS_FILE, WORDS_FILE
 from lmserve.rnn.checkpoints import WEIGHTS_FILE, Epoch
 from lmserve.rnn.config import NetworkConfig, TrainingConfig
@@ -22,7 +22,6 @@ from lmserve.text.special_tokens import SpecialTokens
 from lmserve.text.tokenization import Tokenization
 
 FILES = (WEIGHTS_FILE, WORDS_FILE, SLOTS_FILE)
-_MAX_MANIFEST_BYTES = 1 << 20
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
@@ -89,16 +88,10 @@ class RecurrentManifest(BaseModel):
             CorruptModelError: the manifest or a file was changed or cut short.
         """
         path = folder / MANIFEST_FILE
-        if not path.is_file():
-            raise ModelError(
-                f"{str(folder)!r} is not a model: there is no {MANIFEST_FILE} in it",
-                "Name a folder written by 'lmserve train --output FOLDER'.",
-            )
-        if path.stat().st_size > _MAX_MANIFEST_BYTES:
-            raise CorruptModelError(f"{path} is larger than any manifest", "Copy it again.")
+        content = read_manifest(folder, writer="lmserve train")
         try:
-            manifest = cls.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError) as error:
+            manifest = cls.model_validate_json(content)
+        except ValidationError as error:
             raise CorruptModelError(
                 f"{path} is no valid manifest: {error}", "Train the model again, or copy it again."
             ) from error

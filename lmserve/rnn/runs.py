@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from lmserve.errors import OptionError, TrainingError
-from lmserve.ngram.manifest import MANIFEST_FILE
+from lmserve.manifests import MANIFEST_FILE
 from lmserve.ngram.vocabulary import WORDS_FILE, Vocabulary
 from lmserve.rnn.checkpoints import WEIGHTS_FILE, save_weights
 from lmserve.rnn.corpus import Numbering, count_words, read_rows
