@@ -9,6 +9,7 @@ from fastapi import Depends, HTTPException, Query
 from pydantic import BaseModel, ValidationError
 from starlette.requests import HTTPConnection, Request
 
+from lmserve.service.decoding import decoded
 from lmserve.service.metrics import ServiceMetrics
 from lmserve.service.problems import MEDIA_TYPE as PROBLEM_MEDIA_TYPE
 from lmserve.service.problems import describe
@@ -55,8 +56,16 @@ def json_body(schema: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-async def pieces(request: Request, service: Service) -> AsyncIterator[bytes]:
-    """The body as it comes, or 408 as soon as the client's pause is longer than allowed."""
+def pieces(request: Request, service: Service) -> AsyncIterator[bytes]:
+    """The body as it comes, decompressed, or 408 when the client pauses for longer than allowed.
+
+    Raises:
+        HTTPException: 415 at once for a content encoding that is not known.
+    """
+    return decoded(_received(request, service), request.headers.get("content-encoding", ""))
+
+
+async def _received(request: Request, service: Service) -> AsyncIterator[bytes]:
     stream = request.stream()
     max_idle_s = service.settings.max_idle_s
     while True:
@@ -73,7 +82,7 @@ async def pieces(request: Request, service: Service) -> AsyncIterator[bytes]:
 
 
 async def read_body(request: Request, service: Service) -> bytes:
-    """The body, or 413 as soon as it is longer than allowed: no more is ever held."""
+    """The body, decompressed, or 413 as soon as it is longer than allowed: no more is held."""
     max_bytes = service.settings.max_body_bytes
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > max_bytes:

@@ -5,17 +5,16 @@ processes of a node that share the folder are added up, whichever of them answer
 """
 
 import os
-from bisect import bisect_left
-from collections import Counter as Tally
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from math import isfinite
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from lmserve.scorer import TextScore
+from lmserve.scorer import TextScore, TextScores
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _DURATION_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
@@ -25,13 +24,13 @@ _PERPLEXITY_BUCKETS = (5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 1e5, 1e
 class BatchHistogram(Histogram):
     """A histogram that takes a batch at the price of one observation a bucket."""
 
-    def observe_many(self, values: Iterable[float]) -> None:
+    def observe_many(self, values: npt.ArrayLike) -> None:
         """Observes each value; infinite ones count but don't add to the sum, which they'd end."""
-        values = list(values)
-        tally = Tally(bisect_left(self._upper_bounds, value) for value in values)
-        for bucket, count in tally.items():
-            self._buckets[bucket].inc(count)
-        self._sum.inc(sum(filter(isfinite, values)))
+        array = np.asarray(values, np.float64)
+        counts = np.bincount(np.searchsorted(self._upper_bounds, array))
+        for bucket in np.flatnonzero(counts):
+            self._buckets[bucket].inc(int(counts[bucket]))
+        self._sum.inc(float(array[np.isfinite(array)].sum()))
 
 
 class ServiceMetrics:
@@ -95,7 +94,19 @@ class ServiceMetrics:
         self.sentences.inc(len(scores))
         self.words.inc(sum(score.tokens for score in scores))
         self.oov_words.inc(sum(score.oov for score in scores))
-        self.sentence_perplexity.observe_many(score.perplexity for score in scores)
+        self.sentence_perplexity.observe_many([score.perplexity for score in scores])
+
+    def scored_batch(self, scores: TextScores, perplexity: npt.NDArray[np.float64]) -> None:
+        """Counts a batch of answered texts given as columns.
+
+        Args:
+            scores: of the texts.
+            perplexity: float64 [B], `scores.perplexity()`.
+        """
+        self.sentences.inc(len(scores))
+        self.words.inc(int(scores.tokens.sum()))
+        self.oov_words.inc(int(scores.oov.sum()))
+        self.sentence_perplexity.observe_many(perplexity)
 
     def exposition(self) -> bytes:
         """The metrics in Prometheus text format, of all processes of this node where they share."""

@@ -6,11 +6,17 @@ from typing import Annotated
 import orjson
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 
+from lmserve.ngram.model import NgramModel
+from lmserve.service.arrow_answers import MEDIA_TYPE as ARROW
+from lmserve.service.arrow_answers import ArrowAnswers, wait_for_schema
+from lmserve.service.arrow_messages import BatchReader
+from lmserve.service.bulk import BulkAnswers, read_json_block, read_plain_block
 from lmserve.service.context import (
     MODEL_HEADER,
     NDJSON,
     InService,
     ModelName,
+    Service,
     json_body,
     parse,
     pieces,
@@ -20,19 +26,26 @@ from lmserve.service.context import (
 )
 from lmserve.service.schemas import ScoreRequest, ScoreResponse
 from lmserve.service.scoring import ScoreOptions
+from lmserve.service.served import ServedModel
 from lmserve.service.stream import DuplexResponse, LineAnswers, read_json, read_plain
 
+PLAIN = "text/plain"
 _STREAM_BODY = {
     "required": True,
     "content": {
         NDJSON: {"schema": {"type": "string"}, "example": '{"text": "the cat"}\n"sat"\n'},
-        "text/plain": {"schema": {"type": "string"}, "example": "the cat\nsat\n"},
+        PLAIN: {"schema": {"type": "string"}, "example": "the cat\nsat\n"},
+        ARROW: {"schema": {"type": "string", "format": "binary"}},
     },
 }
 _STREAM_ANSWER = {
     "description": "One line each: a `ScoreAnswer`, or `error` (a problem) and its `line` number.",
-    "content": {NDJSON: {"schema": {"$ref": "#/components/schemas/ScoreAnswer"}}},
+    "content": {
+        NDJSON: {"schema": {"$ref": "#/components/schemas/ScoreAnswer"}},
+        ARROW: {"schema": {"type": "string", "format": "binary"}},
+    },
 }
+
 
 router = APIRouter()
 
@@ -41,7 +54,7 @@ router = APIRouter()
     "/v1/score",
     summary="Score texts",
     response_model=None,
-    responses={200: {"model": ScoreResponse}, **problems(400, 404, 408, 413, 422)},
+    responses={200: {"model": ScoreResponse}, **problems(400, 404, 408, 413, 415, 422)},
     openapi_extra=json_body(ScoreRequest),
 )
 async def score(request: Request, service: InService) -> Response:
@@ -66,7 +79,7 @@ async def score(request: Request, service: InService) -> Response:
     "/v1/score/stream",
     summary="Score a stream of lines",
     response_model=None,
-    responses={200: _STREAM_ANSWER, **problems(404, 415, 422)},
+    responses={200: _STREAM_ANSWER, **problems(400, 404, 408, 413, 415, 422)},
     openapi_extra={"requestBody": _STREAM_BODY},
 )
 async def score_stream(
@@ -88,30 +101,71 @@ async def score_stream(
     and the stream goes on. The model's digest is in the header `X-Model-Digest`. Whoever sends
     much without reading the answers is made to wait; whoever sends nothing for long gets a last
     answer, an `error` of status 408.
+
+    An Arrow stream of batches with a column `text` is answered by one of batches with the columns
+    `log10_prob`, `perplexity`, `tokens`, `oov`, a row a text; the row of a text that is null or too
+    long is null. What ends it too early is told by a last batch without rows, whose custom metadata
+    `error` is a problem. Any body may be compressed, with `Content-Encoding` gzip or zstd.
     """
-    settings = service.settings
     served = service.models.find(model)
-    answers = LineAnswers(
+    options = ScoreOptions(words=words, bos=bos, eos=eos)
+    media_type = _media_type(request)
+    body = pieces(request, service)
+    if media_type == ARROW:
+        stream = await _arrow_stream(service, served, options, body)
+    else:
+        answers = _line_answers(service, served, options, plain=media_type == PLAIN)
+        stream = answers.stream(body)
+    headers = {MODEL_HEADER: served.digest}
+    answer_type = ARROW if media_type == ARROW else NDJSON
+    return DuplexResponse(stream, headers=headers, media_type=answer_type)
+
+
+def _line_answers(
+    service: Service, served: ServedModel, options: ScoreOptions, *, plain: bool
+) -> LineAnswers | BulkAnswers:
+    """What answers lines: in bulk where a model scores whole texts faster than a cache answers."""
+    settings = service.settings
+    if isinstance(served.model, NgramModel) and not options.words:
+        return BulkAnswers(
+            model=served.model,
+            metrics=service.metrics,
+            read=read_plain_block if plain else read_json_block,
+            settings=settings,
+            options=options,
+        )
+    max_words_bytes = min(settings.max_line_bytes, settings.max_words_bytes)
+    return LineAnswers(
         scorer=served.scorer,
         metrics=service.metrics,
-        read=read_plain if _is_plain(request) else read_json,
-        max_line_bytes=(
-            min(settings.max_line_bytes, settings.max_words_bytes)
-            if words
-            else settings.max_line_bytes
-        ),
-        options=ScoreOptions(words=words, bos=bos, eos=eos),
+        read=read_plain if plain else read_json,
+        max_line_bytes=max_words_bytes if options.words else settings.max_line_bytes,
+        options=options,
     )
-    stream: AsyncIterator[bytes] = answers.stream(pieces(request, service))
-    headers = {MODEL_HEADER: served.digest}
-    return DuplexResponse(stream, headers=headers, media_type=NDJSON)
 
 
-def _is_plain(request: Request) -> bool:
-    """Whether lines are texts as they stand; 415 for types that hold no lines."""
+async def _arrow_stream(
+    service: Service, served: ServedModel, options: ScoreOptions, body: AsyncIterator[bytes]
+) -> AsyncIterator[bytes]:
+    """Answers record batches, once the schema has come and has texts."""
+    if options.words:
+        raise HTTPException(422, f"Scores of words are not sent as {ARROW}; send {NDJSON}.")
+    reader = BatchReader(service.settings.max_body_bytes)
+    await wait_for_schema(reader, body)
+    answers = ArrowAnswers(
+        model=served.model,
+        metrics=service.metrics,
+        settings=service.settings,
+        options=options,
+    )
+    return answers.stream(reader, body)
+
+
+def _media_type(request: Request) -> str:
+    """What the body holds: NDJSON, lines that are texts as they stand, or Arrow's batches."""
     media_type = request.headers.get("content-type", NDJSON).partition(";")[0].strip().lower()
-    if media_type == "text/plain":
-        return True
+    if media_type in (PLAIN, ARROW):
+        return media_type
     if media_type in (NDJSON, "application/ndjson", "application/jsonl", "application/json"):
-        return False
-    raise HTTPException(415, f"Send {NDJSON} or text/plain, not {media_type!r}.")
+        return NDJSON
+    raise HTTPException(415, f"Send {NDJSON}, {PLAIN} or {ARROW}, not {media_type!r}.")

@@ -22,6 +22,8 @@ class ServiceSettings:
         thread_bytes: batches with more text than this are scored in a worker thread, so that other
             requests go on. 4 KiB take an n-gram model some 0.5 ms, the way to a thread and back
             0.1 ms.
+        blocks_in_flight: blocks of 256 KiB that one stream has in memory; all but one or two of
+            them are scored at the same time.
         echo_request_id: whether answers have the header X-Request-ID; False behind a proxy that
             adds it.
 
@@ -34,6 +36,7 @@ class ServiceSettings:
     max_words_bytes: int = 256 * KIB
     max_idle_s: float = 300.0
     thread_bytes: int = 4 * KIB
+    blocks_in_flight: int = 4
     echo_request_id: bool = True
 
     def __post_init__(self) -> None:
@@ -45,6 +48,10 @@ class ServiceSettings:
                     f"{name} is {value}",
                     f"Give {name} a number of bytes of at least {least_bytes}.",
                 )
+        if self.blocks_in_flight < 1:
+            raise OptionError(
+                f"blocks_in_flight is {self.blocks_in_flight}", "Give a number of at least 1."
+            )
         if not self.max_idle_s > 0:
             raise OptionError(
                 f"max_idle_s is {self.max_idle_s}", "Give a number of seconds above 0."

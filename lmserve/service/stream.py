@@ -1,6 +1,13 @@
 """Lines in, answers out, while the request is still arriving."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Iterator,
+    Sequence,
+)
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,8 +72,12 @@ class DuplexResponse(StreamingResponse):
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        """Writes the answer, as ASGI has it."""
-        await self.stream_response(send)
+        """Writes the answer, as ASGI has it; whatever made it ends with it."""
+        try:
+            await self.stream_response(send)
+        finally:
+            if isinstance(self.body_iterator, AsyncGenerator):
+                await self.body_iterator.aclose()
 
 
 def read_plain(line: bytes) -> bytes:
@@ -122,7 +133,7 @@ class LineAnswers:
                 yield await self._answer(lines, answered + 1)
                 answered += len(lines)
         except HTTPException as error:
-            yield _error_line(problem(error.status_code, error.detail), answered + 1) + b"\n"
+            yield error_line(problem(error.status_code, error.detail), answered + 1) + b"\n"
 
     async def _answer(self, lines: Sequence[bytes | None], first_number: int) -> bytes:
         texts: list[bytes] = []
@@ -130,12 +141,12 @@ class LineAnswers:
         for number, line in enumerate(lines, first_number):
             if line is None:
                 detail = f"the line is longer than {self.max_line_bytes} bytes"
-                errors[number] = _error_line(problem(413, detail), number)
+                errors[number] = error_line(problem(413, detail), number)
                 continue
             try:
                 texts.append(self.read(line))
             except ValueError as error:
-                errors[number] = _error_line(problem(422, str(error)), number)
+                errors[number] = error_line(problem(422, str(error)), number)
         self.metrics.stream_line_errors.inc(len(errors))
         scores = iter(await self.scorer.answers(texts, self.options))
         numbers = range(first_number, first_number + len(lines))
@@ -143,7 +154,8 @@ class LineAnswers:
         return b"\n".join([*answers, b""])
 
 
-def _error_line(error: dict[str, Any], number: int) -> bytes:
+def error_line(error: dict[str, Any], number: int) -> bytes:
+    """What answers a line that has no text: the problem, and the line's number from 1."""
     return orjson.dumps({"error": error, "line": number})
 
 
