@@ -11,9 +11,10 @@ from lmserve.errors import OptionError
 from lmserve.ngram.foretelling import best
 from lmserve.ngram.texts import as_text, join_lines, written_words
 from lmserve.ngram.vocabulary import Vocabulary
+from lmserve.sampling import Drawn, SamplingOptions, choose
 from lmserve.scorer import NextWord, Text, TextScores, TokenScores, WordScore, perplexity
 from lmserve.text.batching import line_offsets
-from lmserve.text.special_tokens import BOS, SpecialTokens
+from lmserve.text.special_tokens import BOS, EOS, SpecialTokens
 from lmserve.text.tokenization import Segment
 from lmserve.text.word_table import Ids, Offsets
 
@@ -73,6 +74,10 @@ class LanguageModel(ABC):
         """
 
     @abstractmethod
+    def advance(self, state: Any, word_id: int) -> Any:
+        """The state after one more word, an id of the vocabulary other than `BOS`."""
+
+    @abstractmethod
     def state_after(self, context: Text, *, bos: bool = True) -> Any:
         """The state after some words, as `log10_distribution` takes it."""
 
@@ -102,11 +107,67 @@ class LanguageModel(ABC):
         """
         if top < 1:
             raise OptionError(f"top is {top}", "Ask for 1 next word or more.")
-        scores = self.log10_distribution(state)
+        return self.likeliest(self.log10_distribution(state), top)
+
+    def likeliest(self, scores: npt.NDArray[np.float64], top: int) -> list[NextWord]:
+        """The most probable words of a `log10_distribution`, as `next_words` gives them."""
         # The words that cannot be proposed have the first two ids.
         return [
             NextWord(as_text(self.vocabulary[word]), float(scores[word]))
             for word in best(scores[BOS + 1 :], top) + BOS + 1
+        ]
+
+    def draw(
+        self, state: Any, options: SamplingOptions, *, index: int = 0, max_words: int = 100
+    ) -> Iterator[Drawn]:
+        """Draws words until the sentence ends, which is the last, or there are `max_words`.
+
+        Args:
+            state: what the model remembers of the words before.
+            options: how words are drawn.
+            index: which of the sentences with this seed.
+            max_words: 0 or more.
+        """
+        stream = options.stream(index)
+        for _ in range(max_words):
+            scores = self.log10_distribution(state)
+            word = choose(scores, options, stream)
+            yield Drawn(word, float(scores[word]), scores)
+            if word == EOS:
+                return
+            state = self.advance(state, word)
+
+    def sample(
+        self,
+        n: int = 1,
+        *,
+        seed: int = 0,
+        max_words: int = 100,
+        context: Text = "",
+        bos: bool = True,
+    ) -> list[str]:
+        """Draws sentences by their probabilities; n-gram models the same ones on every machine.
+
+        The probabilities of a network depend on the processor in their last digits, and so may,
+        once in a long while, a word.
+
+        Args:
+            n: how many; the first ones do not depend on it.
+            seed: any integer; another one, other sentences.
+            max_words: a sentence that has not ended by then is cut off.
+            context: words that every sentence goes on from; they are not repeated.
+            bos: the context begins a sentence.
+
+        Raises:
+            OptionError: `n` or `max_words` is negative.
+        """
+        if n < 0 or max_words < 0:
+            raise OptionError(f"{n} sentences of {max_words} words are asked for", "Ask for more.")
+        first, options = self.state_after(context, bos=bos), SamplingOptions(seed=seed)
+        sentences = (self.draw(first, options, index=i, max_words=max_words) for i in range(n))
+        return [
+            " ".join(as_text(self.vocabulary[word]) for word, *_ in drawn if word != EOS)
+            for drawn in sentences
         ]
 
     def encode_texts(self, texts: Sequence[Text], *, eos: bool) -> tuple[Ids, Offsets]:

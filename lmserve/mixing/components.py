@@ -56,6 +56,10 @@ class Component(Protocol):
         """The state after nothing at all."""
         ...
 
+    def advance(self, state: Any, word_id: int) -> Any:
+        """The state after one more word."""
+        ...
+
     def state_after(self, context: Text, *, bos: bool = True) -> Any:
         """The state after some words."""
         ...

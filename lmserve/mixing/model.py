@@ -140,6 +140,12 @@ class Mixture(LanguageModel):
         """The state after nothing at all."""
         return tuple(model.null_state() for model in self.components)
 
+    def advance(self, state: MixtureState, word_id: int) -> MixtureState:
+        """The state after one more word, an id of the vocabulary other than `BOS`."""
+        return tuple(
+            model.advance(part, word_id) for model, part in zip(self.components, state, strict=True)
+        )
+
     def state_after(self, context: Text, *, bos: bool = True) -> MixtureState:
         """The state after some words."""
         return tuple(model.state_after(context, bos=bos) for model in self.components)

@@ -9,14 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from lmserve.errors import CorruptModelError, OptionError
+from lmserve.errors import CorruptModelError
 from lmserve.language_model import LanguageModel
 from lmserve.ngram.foretelling import score_all
 from lmserve.ngram.manifest import Manifest, verify
 from lmserve.ngram.packed import Int64s, open_tables
 from lmserve.ngram.parting import score_parts
 from lmserve.ngram.query import WINDOW, score_lines
-from lmserve.ngram.sampling import sample_sentences
 from lmserve.ngram.states import State
 from lmserve.ngram.stepping import step, trim
 from lmserve.ngram.summing import sum_lines
@@ -208,6 +207,11 @@ class NgramModel(LanguageModel):
         text = as_text(written)
         return WordScore(score, length, found is None, text), State(tuple(rows.tolist()))
 
+    def advance(self, state: State, word_id: int) -> State:
+        """The state after one more word, an id of the vocabulary other than `BOS`."""
+        *_, rows = step(self.tables, state.as_array(), word_id)
+        return State(tuple(rows.tolist()))
+
     def state_after(self, context: Text, *, bos: bool = True) -> State:
         """The state after some words."""
         ids, _ = self.encode(self.segment(join_lines([context])), eos=False)
@@ -220,33 +224,6 @@ class NgramModel(LanguageModel):
     def log10_distribution(self, state: State) -> Floats:
         """log10 P(w | state) of every vocabulary word, float64 [V]."""
         return score_all(self.tables, state.as_array())
-
-    def sample(
-        self,
-        n: int = 1,
-        *,
-        seed: int = 0,
-        max_words: int = 100,
-        context: Text = "",
-        bos: bool = True,
-    ) -> list[str]:
-        """Draws sentences by their probabilities; the same ones on every machine.
-
-        Args:
-            n: how many; the first ones do not depend on it.
-            seed: any integer; another one, other sentences.
-            max_words: a sentence that has not ended by then is cut off.
-            context: words that every sentence goes on from; they are not repeated.
-            bos: the context begins a sentence.
-
-        Raises:
-            OptionError: `n` or `max_words` is negative.
-        """
-        if n < 0 or max_words < 0:
-            raise OptionError(f"{n} sentences of {max_words} words are asked for", "Ask for more.")
-        rows = self.state_after(context, bos=bos).as_array()
-        drawn = sample_sentences(self.tables, rows, n, seed, max_words)
-        return [" ".join(as_text(self.vocabulary[word]) for word in words) for words in drawn]
 
     def _state(self, rows: Int64s) -> State:
         return State(tuple(trim(self.tables, rows).tolist()))

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lmserve.errors import CorruptModelError, OptionError
+from lmserve.errors import CorruptModelError
 from lmserve.language_model import LanguageModel
 from lmserve.ngram.texts import as_bytes, as_text
 from lmserve.ngram.vocabulary import Vocabulary
@@ -153,7 +153,11 @@ class RecurrentModel(LanguageModel):
         word_id = UNK if found is None else found
         log10_prob = float(self.log10_distribution(state)[word_id])
         scored = WordScore(log10_prob, 0, found is None, as_text(written))
-        return scored, self._after(state, int(self.numbering.row_of_id[word_id]))
+        return scored, self.advance(state, word_id)
+
+    def advance(self, state: RecurrentState, word_id: int) -> RecurrentState:
+        """The state after one more word, an id of the vocabulary other than `BOS`."""
+        return self._after(state, int(self.numbering.row_of_id[word_id]))
 
     def state_after(self, context: Text, *, bos: bool = True) -> RecurrentState:
         """The state after some words."""
@@ -170,36 +174,6 @@ class RecurrentModel(LanguageModel):
         scores = np.full(len(self.vocabulary), -np.inf)
         scores[self.numbering.id_of_row] = log_probs * LOG10_E
         return scores
-
-    def sample(
-        self,
-        n: int = 1,
-        *,
-        seed: int = 0,
-        max_words: int = 100,
-        context: Text = "",
-        bos: bool = True,
-    ) -> list[str]:
-        """Draws sentences by their probabilities; the options as of `NgramModel.sample`.
-
-        Raises:
-            OptionError: `n` or `max_words` is negative.
-        """
-        if n < 0 or max_words < 0:
-            raise OptionError(f"{n} sentences of {max_words} words are asked for", "Ask for more.")
-        first = self.state_after(context, bos=bos)
-        return [self._draw(first, np.random.default_rng([seed, i]), max_words) for i in range(n)]
-
-    def _draw(self, state: RecurrentState, random: np.random.Generator, max_words: int) -> str:
-        words: list[str] = []
-        while len(words) < max_words:
-            sums = np.cumsum(10.0 ** self.log10_distribution(state))
-            word = int(np.searchsorted(sums, random.random() * sums[-1], side="right"))
-            if word == EOS:
-                break
-            words.append(as_text(self.vocabulary[word]))
-            state = self._after(state, int(self.numbering.row_of_id[word]))
-        return " ".join(words)
 
     @torch.inference_mode()
     def _after(self, state: RecurrentState, row: int) -> RecurrentState:

@@ -7,7 +7,14 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from lmserve.service import operation_routes, score_routes
+from lmserve.service import (
+    generate_routes,
+    next_routes,
+    openai_routes,
+    operation_routes,
+    score_routes,
+    tokenizer_routes,
+)
 from lmserve.service.cache import ScoreCache
 from lmserve.service.context import Service
 from lmserve.service.middleware import RequestMiddleware
@@ -42,6 +49,13 @@ def create_app(service: Service, *, cache: ScoreCache) -> FastAPI:
     )
     app.exception_handler(HTTPException)(on_http_exception)
     app.exception_handler(RequestValidationError)(on_invalid_request)
-    for routes in (score_routes, operation_routes):
+    for routes in (
+        score_routes,
+        next_routes,
+        generate_routes,
+        openai_routes,
+        tokenizer_routes,
+        operation_routes,
+    ):
         app.include_router(routes.router)
     return app

@@ -1,7 +1,7 @@
 """What the routes have in common."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
@@ -84,10 +84,14 @@ async def _received(request: Request, service: Service) -> AsyncIterator[bytes]:
 async def read_body(request: Request, service: Service) -> bytes:
     """The body, decompressed, or 413 as soon as it is longer than allowed: no more is held."""
     max_bytes = service.settings.max_body_bytes
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > max_bytes:
-        raise too_long(max_bytes)
-    return await _collect(pieces(request, service), max_bytes)
+    return await _read(request, service, max_bytes, too_long(max_bytes))
+
+
+async def read_context(request: Request, service: Service) -> bytes:
+    """The body of a request with a context to go on from, or 413 as `read_body` has it."""
+    max_bytes = service.settings.max_context_bytes
+    detail = f"The body is longer than {max_bytes} bytes; send a shorter context, or fewer."
+    return await _read(request, service, max_bytes, HTTPException(413, detail))
 
 
 def parse(schema: type[Body], body: bytes) -> Body:
@@ -109,10 +113,15 @@ def too_long(max_bytes: int, condition: str = "") -> HTTPException:
     )
 
 
-async def _collect(parts: AsyncIterable[bytes], max_bytes: int) -> bytes:
+async def _read(
+    request: Request, service: Service, max_bytes: int, refusal: HTTPException
+) -> bytes:
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > max_bytes:
+        raise refusal
     body = bytearray()
-    async for part in parts:
+    async for part in pieces(request, service):
         body += part
         if len(body) > max_bytes:
-            raise too_long(max_bytes)
+            raise refusal
     return bytes(body)

@@ -67,6 +67,9 @@ class ServiceMetrics:
         self.sentences = counter("lmserve_sentences", "Texts scored.")
         self.words = counter("lmserve_words", "Words scored, sentence ends included.")
         self.oov_words = counter("lmserve_oov_words", "Scored words unknown to the model.")
+        self.generated_words = counter(
+            "lmserve_generated_words", "Words generated, sentence ends included."
+        )
         self.sentence_perplexity = BatchHistogram(
             "lmserve_sentence_perplexity",
             "Perplexity of each text; the sum leaves out infinite ones.",

@@ -17,6 +17,10 @@ class ServiceSettings:
         max_line_bytes: longest line of `POST /v1/score/stream`, its line break not counted.
         max_words_bytes: longest body or line that asks for the score of each word: a byte of it
             becomes some 35 bytes of the answer.
+        max_context_bytes: longest body of the routes that propose, generate and complete.
+        max_sentences: most sentences that one request has generated.
+        max_answer_words: most words in one answer of these routes: its sentences' number times
+            their greatest length, and the words of prompts that are repeated.
         max_idle_s: longest pause of a client that has not sent all of its request; idle requests
             take the places of others.
         thread_bytes: batches with more text than this are scored in a worker thread, so that other
@@ -34,13 +38,22 @@ class ServiceSettings:
     max_body_bytes: int = 16 * MIB
     max_line_bytes: int = MIB
     max_words_bytes: int = 256 * KIB
+    max_context_bytes: int = 256 * KIB
+    max_sentences: int = 128
+    max_answer_words: int = 65_536
     max_idle_s: float = 300.0
     thread_bytes: int = 4 * KIB
     blocks_in_flight: int = 4
     echo_request_id: bool = True
 
     def __post_init__(self) -> None:
-        least = {"max_body_bytes": 1, "max_line_bytes": 1, "max_words_bytes": 1, "thread_bytes": 0}
+        least = {
+            "max_body_bytes": 1,
+            "max_line_bytes": 1,
+            "max_words_bytes": 1,
+            "max_context_bytes": 1,
+            "thread_bytes": 0,
+        }
         for name, least_bytes in least.items():
             value = getattr(self, name)
             if value < least_bytes:
@@ -48,10 +61,9 @@ class ServiceSettings:
                     f"{name} is {value}",
                     f"Give {name} a number of bytes of at least {least_bytes}.",
                 )
-        if self.blocks_in_flight < 1:
-            raise OptionError(
-                f"blocks_in_flight is {self.blocks_in_flight}", "Give a number of at least 1."
-            )
+        for name in ("blocks_in_flight", "max_sentences", "max_answer_words"):
+            if getattr(self, name) < 1:
+                raise OptionError(f"{name} is {getattr(self, name)}", f"Give {name} 1 or more.")
         if not self.max_idle_s > 0:
             raise OptionError(
                 f"max_idle_s is {self.max_idle_s}", "Give a number of seconds above 0."

@@ -20,8 +20,8 @@ from lmserve.ngram.model import NgramModel
 from lmserve.ngram.packed import Tables
 from lmserve.ngram.quantizing import quantize
 from lmserve.ngram.query import score_lines
-from lmserve.ngram.sampling import power_of_10
 from lmserve.ngram.states import State
+from lmserve.sampling import power_of_10
 
 FALLBACK = (0.5, 1.0, 1.5)
 
