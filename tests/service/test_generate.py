@@ -27,7 +27,7 @@ def server(tiny_model: NgramModel) -> Iterator[LiveServer]:
 
 
 def generate(server: LiveServer, **body: Any) -> dict[str, Any]:
-    response = httpx.post(f"{server.url}/v1/generate", json=body)
+    response = httpx.post(f"{server.url}/v1/generate", json=body, timeout=60)
     assert response.status_code == 200, response.text
     answer: dict[str, Any] = response.json()
     return answer
@@ -99,7 +99,7 @@ def test_truncation_keeps_unlikely_words_away(server: LiveServer, tiny_model: Ng
 def test_events_add_up_to_the_whole_answer(server: LiveServer) -> None:
     body: dict[str, Any] = {"n": 6, "seed": 2, "max_words": 8, "stop": ["w1 w", "w7"]}
     whole = generate(server, **body)
-    response = httpx.post(f"{server.url}/v1/generate", json=body | {"stream": True})
+    response = httpx.post(f"{server.url}/v1/generate", json=body | {"stream": True}, timeout=60)
     assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert response.headers["cache-control"] == "no-cache"
     assert response.headers["x-model-digest"] == whole["model"]
