@@ -24,6 +24,7 @@ from urllib.parse import parse_qs, urlsplit
 import lmserve
 from cluster.session import connect, disconnect
 from lmserve.errors import DependencyError, LmserveError, ModelError, OptionError
+from lmserve.positions import beginning, read_text
 
 try:
     from fastapi import FastAPI
@@ -35,9 +36,11 @@ try:
     from lmserve.service.context import Service
     from lmserve.service.metrics import FOLDER_VARIABLE, ServiceMetrics
     from lmserve.service.redis_cache import PASSWORD_VARIABLE, RedisCache
+    from lmserve.service.redis_state_store import RedisStateStore
     from lmserve.service.scoring import CachedScorer
     from lmserve.service.served import Catalogue, ServedModel
     from lmserve.service.settings import ServiceSettings
+    from lmserve.service.state_store import MemoryStateStore
 except ImportError as error:
     raise DependencyError(
         f"the service needs a package that is not installed: {error}",
@@ -110,6 +113,8 @@ class Replica:
         # The first calls compile the kernels: no client shall wait for that.
         model.score_texts([b""])
         model.score_words(b"")
+        read_text(model, beginning(model), "a")
+        model.next_words("", top=1)
         metrics = ServiceMetrics(model.digest)
         cache = (
             RedisCache(self._redis_url, on_error=metrics.cache_errors.inc)
@@ -117,6 +122,14 @@ class Replica:
             else LruCache()
         )
         settings = ServiceSettings(echo_request_id=False)  # Ray Serve's proxies do it.
+        lives_s = settings.state_time_to_live_s
+        states = (
+            RedisStateStore(
+                self._redis_url, time_to_live_s=lives_s, on_error=metrics.state_store_errors.inc
+            )
+            if self._redis_url
+            else MemoryStateStore(time_to_live_s=lives_s)
+        )
         served = ServedModel(
             name=Path(self._model).name,
             version=model.digest[:12],
@@ -126,7 +139,8 @@ class Replica:
             ),
         )
         models = Catalogue({served.name: served})
-        return create_app(Service(models=models, metrics=metrics, settings=settings), cache=cache)
+        service = Service(models=models, metrics=metrics, settings=settings, states=states)
+        return create_app(service, cache=cache)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ LmserveError
 ├── TrainingError           a training that cannot start, go on or finish
 ├── ModelError              a model folder that cannot be used
 │   └── CorruptModelError   its bytes are not the ones its manifest describes
+├── StateError              a packed state that is damaged, or another model's
 ├── ServiceError            a running service cannot be reached, or refuses
 └── DependencyError         an optional package is not installed
 """
@@ -62,6 +63,10 @@ class ModelError(LmserveError):
 
 class CorruptModelError(ModelError):
     """A model whose bytes are not the ones its manifest describes."""
+
+
+class StateError(LmserveError):
+    """A packed state that is damaged, or another model's."""
 
 
 class ServiceError(LmserveError):

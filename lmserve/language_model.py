@@ -73,6 +73,26 @@ class LanguageModel(ABC):
             The word's score; the state after it.
         """
 
+    def next_sentence(self, state: Any) -> Any:
+        """The state at the start of a sentence, as `reader` has it.
+
+        Args:
+            state: after the end of the sentence before; models that carry it go on from it.
+        """
+        return state if self.carries_state else self.begin_state()
+
+    @abstractmethod
+    def pack_state(self, state: Any) -> bytes:
+        """A state as bytes, for a model of the same digest in any process on any machine."""
+
+    @abstractmethod
+    def unpack_state(self, data: bytes) -> Any:
+        """The state of `pack_state`, to the bit. Nothing in `data` is trusted.
+
+        Raises:
+            StateError: it is damaged, or another model's.
+        """
+
     @abstractmethod
     def advance(self, state: Any, word_id: int) -> Any:
         """The state after one more word, an id of the vocabulary other than `BOS`."""

@@ -68,6 +68,18 @@ class Component(Protocol):
         """The score of one word, and the state after it."""
         ...
 
+    def next_sentence(self, state: Any) -> Any:
+        """See `LanguageModel`."""
+        ...
+
+    def pack_state(self, state: Any) -> bytes:
+        """See `LanguageModel`."""
+        ...
+
+    def unpack_state(self, data: bytes) -> Any:
+        """See `LanguageModel`."""
+        ...
+
     def log10_distribution(self, state: Any) -> Floats:
         """log10 P of every word of the vocabulary, float64 [V]."""
         ...

@@ -39,7 +39,7 @@ class Foreteller:
     def next_line(self) -> None:
         """Begins another line of the same text: n-gram models forget, networks do not."""
         self._states = [
-            state if model.carries_state else model.begin_state()
+            model.next_sentence(state)
             for model, state in zip(self._components, self._states, strict=True)
         ]
 

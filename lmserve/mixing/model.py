@@ -21,7 +21,9 @@ from lmserve.mixing.reading import (
     log_linear_scores,
     mix_scores,
 )
+from lmserve.mixing.state_packing import join_states, split_states
 from lmserve.ngram.texts import as_bytes
+from lmserve.packed_states import seal, unseal
 from lmserve.scorer import Text, TokenScores, WordScore
 from lmserve.text.special_tokens import BOS, UNK, SpecialTokens
 from lmserve.text.word_table import OOV
@@ -149,6 +151,24 @@ class Mixture(LanguageModel):
     def state_after(self, context: Text, *, bos: bool = True) -> MixtureState:
         """The state after some words."""
         return tuple(model.state_after(context, bos=bos) for model in self.components)
+
+    def next_sentence(self, state: MixtureState) -> MixtureState:
+        """See `lmserve.language_model`: each component as it does by itself."""
+        return tuple(
+            model.next_sentence(part) for model, part in zip(self.components, state, strict=True)
+        )
+
+    def pack_state(self, state: MixtureState) -> bytes:
+        """The components' states as bytes; see `lmserve.packed_states`."""
+        parts = [model.pack_state(part) for model, part in zip(self.components, state, strict=True)]
+        return seal(join_states(parts), self.digest)
+
+    def unpack_state(self, data: bytes) -> MixtureState:
+        """The state of `pack_state`; see `lmserve.language_model`."""
+        parts = split_states(unseal(data, self.digest), len(self.components))
+        return tuple(
+            model.unpack_state(part) for model, part in zip(self.components, parts, strict=True)
+        )
 
     def score_word(self, state: MixtureState, word: Text) -> tuple[WordScore, MixtureState]:
         """Scores one word after what `state` remembers.

@@ -16,7 +16,7 @@ from lmserve.ngram.manifest import Manifest, verify
 from lmserve.ngram.packed import Int64s, open_tables
 from lmserve.ngram.parting import score_parts
 from lmserve.ngram.query import WINDOW, score_lines
-from lmserve.ngram.states import State
+from lmserve.ngram.states import State, pack_rows, unpack_rows
 from lmserve.ngram.stepping import step, trim
 from lmserve.ngram.summing import sum_lines
 from lmserve.ngram.tables import text_parts
@@ -29,6 +29,7 @@ from lmserve.ngram.texts import (
 )
 from lmserve.ngram.vocabulary import Vocabulary
 from lmserve.ngram.window import Floats
+from lmserve.packed_states import seal, unseal
 from lmserve.scorer import Text, TextScores, TokenScores, WordScore
 from lmserve.text.batching import line_offsets
 from lmserve.text.special_tokens import BOS, EOS, SPECIAL_WORDS, UNK, SpecialTokens
@@ -211,6 +212,14 @@ class NgramModel(LanguageModel):
         """The state after one more word, an id of the vocabulary other than `BOS`."""
         *_, rows = step(self.tables, state.as_array(), word_id)
         return State(tuple(rows.tolist()))
+
+    def pack_state(self, state: State) -> bytes:
+        """A state as bytes: 8 a remembered word, see `lmserve.packed_states`."""
+        return seal(pack_rows(state), self.digest)
+
+    def unpack_state(self, data: bytes) -> State:
+        """The state of `pack_state`; see `lmserve.language_model`."""
+        return unpack_rows(unseal(data, self.digest), self.manifest.ngrams[: self.order - 1])
 
     def state_after(self, context: Text, *, bos: bool = True) -> State:
         """The state after some words."""

@@ -15,12 +15,14 @@ from lmserve.errors import CorruptModelError
 from lmserve.language_model import LanguageModel
 from lmserve.ngram.texts import as_bytes, as_text
 from lmserve.ngram.vocabulary import Vocabulary
+from lmserve.packed_states import seal, unseal
 from lmserve.rnn.batch_scoring import score_batches
 from lmserve.rnn.checkpoints import WEIGHTS_FILE, check_shapes, load_tensors, load_weights
 from lmserve.rnn.corpus import Numbering
 from lmserve.rnn.manifest import RecurrentManifest
 from lmserve.rnn.network import Network, States
 from lmserve.rnn.reading import Floats, Reading
+from lmserve.rnn.state_packing import pack_states, unpack_states
 from lmserve.scorer import Text, TokenScores, WordScore
 from lmserve.text.special_tokens import EOS, SPECIAL_WORDS, UNK, SpecialTokens
 from lmserve.text.word_table import OOV
@@ -158,6 +160,15 @@ class RecurrentModel(LanguageModel):
     def advance(self, state: RecurrentState, word_id: int) -> RecurrentState:
         """The state after one more word, an id of the vocabulary other than `BOS`."""
         return self._after(state, int(self.numbering.row_of_id[word_id]))
+
+    def pack_state(self, state: RecurrentState) -> bytes:
+        """A state as bytes, as many after any text; see `lmserve.packed_states`."""
+        return seal(pack_states(state.states), self.digest)
+
+    def unpack_state(self, data: bytes) -> RecurrentState:
+        """The state of `pack_state`; see `lmserve.language_model`."""
+        states = unpack_states(unseal(data, self.digest), self.network)
+        return RecurrentState(states, states[-1][0])
 
     def state_after(self, context: Text, *, bos: bool = True) -> RecurrentState:
         """The state after some words."""

@@ -13,6 +13,7 @@ from lmserve.service import (
     openai_routes,
     operation_routes,
     score_routes,
+    session_routes,
     tokenizer_routes,
 )
 from lmserve.service.cache import ScoreCache
@@ -26,13 +27,15 @@ def create_app(service: Service, *, cache: ScoreCache) -> FastAPI:
 
     Args:
         service: what its routes work with.
-        cache: of the service's models; the application closes it when it shuts down.
+        cache: of the service's models; the application closes it, and the service's store of
+            states, when it shuts down.
     """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         await cache.close()
+        await service.states.close()
 
     app = FastAPI(
         title="lmserve",
@@ -51,6 +54,7 @@ def create_app(service: Service, *, cache: ScoreCache) -> FastAPI:
     app.exception_handler(RequestValidationError)(on_invalid_request)
     for routes in (
         score_routes,
+        session_routes,
         next_routes,
         generate_routes,
         openai_routes,

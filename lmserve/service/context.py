@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, HTTPException, Query
@@ -15,7 +15,9 @@ from lmserve.service.problems import MEDIA_TYPE as PROBLEM_MEDIA_TYPE
 from lmserve.service.problems import describe
 from lmserve.service.schemas import Problem
 from lmserve.service.served import Catalogue
+from lmserve.service.session_places import SessionPlaces
 from lmserve.service.settings import ServiceSettings
+from lmserve.service.state_store import MemoryStateStore, StateStore
 
 MODEL_HEADER = "X-Model-Digest"
 NDJSON = "application/x-ndjson"
@@ -30,6 +32,8 @@ class Service:
     models: Catalogue
     metrics: ServiceMetrics
     settings: ServiceSettings
+    states: StateStore = field(default_factory=MemoryStateStore)
+    places: SessionPlaces = field(default_factory=SessionPlaces)
 
 
 def _service(connection: HTTPConnection) -> Service:

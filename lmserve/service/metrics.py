@@ -18,6 +18,7 @@ from lmserve.scorer import TextScore, TextScores
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _DURATION_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
+_WORD_BUCKETS_S = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5)
 _PERPLEXITY_BUCKETS = (5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 1e5, 1e6)
 
 
@@ -83,6 +84,19 @@ class ServiceMetrics:
         )
         self.stream_line_errors = counter(
             "lmserve_stream_line_errors", "Streamed lines that were no text."
+        )
+        self.sessions = gauge(
+            "lmserve_sessions", "WebSocket sessions open.", multiprocess_mode="livesum"
+        )
+        self.session_words = counter("lmserve_session_words", "Words answered in sessions.")
+        self.session_word_seconds = Histogram(
+            "lmserve_session_word_seconds",
+            "Time from the message that completes a word to its answer being sent.",
+            buckets=_WORD_BUCKETS_S,
+            registry=self.registry,
+        )
+        self.state_store_errors = counter(
+            "lmserve_state_store_errors", "Errors and time-outs of the store of states."
         )
         model = gauge(
             "lmserve_model_info",

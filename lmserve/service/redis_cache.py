@@ -54,6 +54,37 @@ def password_from_environment() -> str | None:
         ) from error
 
 
+def connect(url: str, *, timeout_s: float) -> Redis:
+    """A client, which connects when it is used.
+
+    Args:
+        url: `redis://`, `rediss://` (TLS) or `unix://`. A password in it is used and never logged;
+            without one, the environment is asked (`password_from_environment`).
+        timeout_s: longest wait for a connection or a reply.
+
+    Raises:
+        OptionError: the URL makes no sense, or the password file cannot be read.
+    """
+    password = password_from_environment()
+    try:
+        pool = BlockingConnectionPool.from_url(
+            url,
+            password=password,
+            max_connections=_MAX_CONNECTIONS,
+            timeout=timeout_s,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            retry=Retry(NoBackoff(), 0),
+        )
+    except ValueError:
+        # `from None`, as the cause may quote the URL and so the password.
+        raise OptionError(
+            "the Redis URL cannot be used",
+            "Write it like redis://localhost:6379/0, rediss://host:6379/0 or unix:///path.",
+        ) from None
+    return Redis.from_pool(pool)
+
+
 class Breaker:
     """Decides when to try a service that has failed: one trial a pause, each pause twice as long.
 
@@ -101,8 +132,7 @@ class RedisCache:
     """A `ScoreCache` in Redis.
 
     Args:
-        url: `redis://`, `rediss://` (TLS) or `unix://`. A password in it is used and never logged;
-            without one, the environment is asked (`password_from_environment`).
+        url: see `connect`.
         time_to_live_s: seconds until Redis forgets a score.
         timeout_s: longest wait for a connection or a reply.
         on_error: called for every error, time-out and malformed value.
@@ -125,24 +155,7 @@ class RedisCache:
                 f"time_to_live_s is {time_to_live_s}, timeout_s is {timeout_s}",
                 "Give a time to live of at least 1 s and a time-out above 0 s.",
             )
-        password = password_from_environment()
-        try:
-            pool = BlockingConnectionPool.from_url(
-                url,
-                password=password,
-                max_connections=_MAX_CONNECTIONS,
-                timeout=timeout_s,
-                socket_timeout=timeout_s,
-                socket_connect_timeout=timeout_s,
-                retry=Retry(NoBackoff(), 0),
-            )
-        except ValueError:
-            # `from None`, as the cause may quote the URL and so the password.
-            raise OptionError(
-                "the Redis URL cannot be used",
-                "Write it like redis://localhost:6379/0, rediss://host:6379/0 or unix:///path.",
-            ) from None
-        self._redis: Redis = Redis.from_pool(pool)
+        self._redis = connect(url, timeout_s=timeout_s)
         self._time_to_live_s = time_to_live_s
         self._on_error = on_error
         self._breaker = breaker or Breaker()

@@ -18,6 +18,7 @@ class ScoreRequest(BaseModel):
             "examples": [
                 {"text": "the cat sat on the mat"},
                 {"texts": ["the cat sat", "on the mat"], "words": True},
+                {"text": "the cat", "eos": False, "keep": True},
             ]
         },
     )
@@ -34,6 +35,14 @@ class ScoreRequest(BaseModel):
         bool, Field(description="Condition the first word on the start of a sentence.")
     ] = True
     eos: Annotated[bool, Field(description="Add the probability of the sentence's end.")] = True
+
+    after: Annotated[
+        str | None,
+        Field(description="Identifier of a state: the texts go on from there, each by itself."),
+    ] = None
+    keep: Annotated[
+        bool, Field(description="Keep the state after each text; `state` is its identifier.")
+    ] = False
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
@@ -82,6 +91,13 @@ class ScoreAnswer(_Answer):
     oov: Annotated[int, Field(description="Words that the model doesn't know.", ge=0)]
     words: Annotated[
         list[WordAnswer] | None, Field(description="One entry a token; only where asked for.")
+    ] = None
+    state: Annotated[
+        str | None,
+        Field(
+            description="Identifier of the state after the text; only with `keep`, null where "
+            "states cannot be kept now."
+        ),
     ] = None
 
 

@@ -24,6 +24,7 @@ from lmserve.service.context import (
     read_body,
     too_long,
 )
+from lmserve.service.continuations import continued
 from lmserve.service.schemas import ScoreRequest, ScoreResponse
 from lmserve.service.scoring import ScoreOptions
 from lmserve.service.served import ServedModel
@@ -54,22 +55,31 @@ router = APIRouter()
     "/v1/score",
     summary="Score texts",
     response_model=None,
-    responses={200: {"model": ScoreResponse}, **problems(400, 404, 408, 413, 415, 422)},
+    responses={
+        200: {"model": ScoreResponse},
+        **problems(400, 404, 408, 409, 413, 415, 422, 503),
+    },
     openapi_extra=json_body(ScoreRequest),
 )
 async def score(request: Request, service: InService) -> Response:
     """Scores one text or a list of them; the answer has a list of scores in either case.
 
     Probabilities are base 10 logarithms. JSON has no infinity: a probability of 0 and the
-    perplexity that follows from it are null. A body that asks for words has a lower limit.
+    perplexity that follows from it are null. A body that asks for words, `after` or `keep` has a
+    lower limit. With `after`, `bos` means nothing.
     """
     body = await read_body(request, service)
     asked = parse(ScoreRequest, body)
-    if asked.words and len(body) > service.settings.max_words_bytes:
-        raise too_long(service.settings.max_words_bytes, " with words")
-    options = ScoreOptions(words=asked.words, bos=asked.bos, eos=asked.eos)
+    step_by_step = asked.keep or asked.after is not None
+    if (asked.words or step_by_step) and len(body) > service.settings.max_words_bytes:
+        condition = " with words" if asked.words else " with after or keep"
+        raise too_long(service.settings.max_words_bytes, condition)
     model = service.models.find(asked.model)
-    scores = await model.scorer.answers(asked.encoded_texts(), options)
+    if step_by_step:
+        scores = await continued(service, model, asked)
+    else:
+        options = ScoreOptions(words=asked.words, bos=asked.bos, eos=asked.eos)
+        scores = await model.scorer.answers(asked.encoded_texts(), options)
     # Put together from JSON: scores of words are long, and orjson holds up the event loop.
     answer = (orjson.dumps(model.digest), b",".join(scores))
     return Response(b'{"model":%b,"scores":[%b]}' % answer, media_type="application/json")

@@ -28,11 +28,18 @@ class ServiceSettings:
             0.1 ms.
         blocks_in_flight: blocks of 256 KiB that one stream has in memory; all but one or two of
             them are scored at the same time.
+        max_sessions: WebSocket sessions at a time; further ones are told to come back later.
+        max_session_idle_s: longest pause of a session's client between two messages.
+        max_message_bytes: longest message of a session.
+        max_message_words: most words that a message may complete.
+        max_word_bytes: longest word of a session, complete or not: what is held between messages.
+        max_kept_texts: most texts of a `POST /v1/score` that keeps their states.
+        state_time_to_live_s: seconds that states are kept for clients that come back.
         echo_request_id: whether answers have the header X-Request-ID; False behind a proxy that
             adds it.
 
     Raises:
-        OptionError: a limit below 0, or one of 0 other than `thread_bytes`.
+        OptionError: a limit below 0, or one of 0 other than `thread_bytes` and `max_sessions`.
     """
 
     max_body_bytes: int = 16 * MIB
@@ -44,6 +51,13 @@ class ServiceSettings:
     max_idle_s: float = 300.0
     thread_bytes: int = 4 * KIB
     blocks_in_flight: int = 4
+    max_sessions: int = 192
+    max_session_idle_s: float = 600.0
+    max_message_bytes: int = 64 * KIB
+    max_message_words: int = 4096
+    max_word_bytes: int = KIB
+    max_kept_texts: int = 1024
+    state_time_to_live_s: int = 3600
     echo_request_id: bool = True
 
     def __post_init__(self) -> None:
@@ -52,19 +66,22 @@ class ServiceSettings:
             "max_line_bytes": 1,
             "max_words_bytes": 1,
             "max_context_bytes": 1,
+            "max_sentences": 1,
+            "max_answer_words": 1,
             "thread_bytes": 0,
+            "blocks_in_flight": 1,
+            "max_sessions": 0,
+            "max_message_bytes": 1,
+            "max_message_words": 1,
+            "max_word_bytes": 1,
+            "max_kept_texts": 1,
         }
-        for name, least_bytes in least.items():
+        for name, least_value in least.items():
             value = getattr(self, name)
-            if value < least_bytes:
+            if value < least_value:
+                raise OptionError(f"{name} is {value}", f"Give {name} at least {least_value}.")
+        for name in ("max_idle_s", "max_session_idle_s", "state_time_to_live_s"):
+            if not getattr(self, name) > 0:
                 raise OptionError(
-                    f"{name} is {value}",
-                    f"Give {name} a number of bytes of at least {least_bytes}.",
+                    f"{name} is {getattr(self, name)}", "Give a number of seconds above 0."
                 )
-        for name in ("blocks_in_flight", "max_sentences", "max_answer_words"):
-            if getattr(self, name) < 1:
-                raise OptionError(f"{name} is {getattr(self, name)}", f"Give {name} 1 or more.")
-        if not self.max_idle_s > 0:
-            raise OptionError(
-                f"max_idle_s is {self.max_idle_s}", "Give a number of seconds above 0."
-            )

@@ -181,7 +181,8 @@ def test_the_openapi_document_shows_bodies_units_and_problems() -> None:
     document = Harness().request("GET", "/openapi.json").json()
     score = document["paths"]["/v1/score"]["post"]
     assert score["requestBody"]["content"]["application/json"]["schema"]["examples"]
-    assert set(score["responses"]) == {"200", "400", "404", "408", "413", "415", "422"}
+    statuses = {"200", "400", "404", "408", "409", "413", "415", "422", "503"}
+    assert set(score["responses"]) == statuses
     assert "application/problem+json" in score["responses"]["422"]["content"]
     stream = document["paths"]["/v1/score/stream"]["post"]
     assert {one["name"] for one in stream["parameters"]} == {"model", "words", "bos", "eos"}
