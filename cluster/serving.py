@@ -1,44 +1,45 @@
 """The scoring service on Ray Serve: one address, as many replicas of the model as asked for.
 
-A replica reads the model folder and the Redis password on its own node: the folder has the same
-path on every node, and the password comes from the node's environment (`LMSERVE_REDIS_PASSWORD` or
-`LMSERVE_REDIS_PASSWORD_FILE`), as Ray shows a deployment's arguments in its logs and dashboard.
-
-Ray's own HTTP proxy is simple; with `RAY_SERVE_ENABLE_HA_PROXY=1` in the cluster's environment,
-HAProxy takes its place: about ten times the small requests a second, slower to stop.
+A replica reads the models and the Redis password on its own node: folders have the same path on
+every node, models of an object store are fetched to each, and the password comes from the node's
+environment (`LMSERVE_REDIS_PASSWORD` or `LMSERVE_REDIS_PASSWORD_FILE`), as Ray shows a deployment's
+arguments in its logs and dashboard.
 """
 
 import http.client
 import io
 import logging
-import re
-import socket
+import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
-import lmserve
+from cluster.proxying import check_haproxy, haproxy_environment
 from cluster.session import connect, disconnect
 from lmserve.errors import DependencyError, LmserveError, ModelError, OptionError
-from lmserve.positions import beginning, read_text
+from lmserve.publishing.directory import ModelDirectory, is_directory
+from lmserve.publishing.fetching import default_cache
+from lmserve.text.storage import is_url
 
 try:
     from fastapi import FastAPI
     from ray import serve
     from ray.exceptions import RayError
 
+    from cluster.serving_checks import check_models, check_port_free, check_redis_url
     from lmserve.service.app import create_app
     from lmserve.service.cache import LruCache
     from lmserve.service.context import Service
+    from lmserve.service.following import FollowingCatalogue
     from lmserve.service.metrics import FOLDER_VARIABLE, ServiceMetrics
-    from lmserve.service.redis_cache import PASSWORD_VARIABLE, RedisCache
+    from lmserve.service.opening import ModelOpener, import_kinds
+    from lmserve.service.redis_cache import RedisCache
     from lmserve.service.redis_state_store import RedisStateStore
-    from lmserve.service.scoring import CachedScorer
-    from lmserve.service.served import Catalogue, ServedModel
+    from lmserve.service.served import Catalogue
     from lmserve.service.settings import ServiceSettings
     from lmserve.service.state_store import MemoryStateStore
 except ImportError as error:
@@ -55,37 +56,67 @@ _READY_TIMEOUT_S = 60.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServeConfig:
-    """Which model is served, and where.
+    """Which models are served, and where.
 
     Attributes:
-        model: model folder, under the same path on every node.
+        model: a model folder, or a model directory with all its models; a path that is the same on
+            every node, or the URL of a model directory.
         host: address that the HTTP proxies listen on.
         port: port that the HTTP proxies listen on.
         redis_url: shared score cache; without one, each replica keeps scores of its own.
-        replicas: copies of the model.
+        replicas: copies of the models.
         cpus_per_replica: CPU cores that Ray sets aside for each.
+        gpus_per_replica: GPUs that Ray sets aside for each; several can share one (0.5).
+        device: where recurrent models compute, for example "cuda".
+        haproxy: where this process starts a Ray of its own, HAProxy stands before the replicas and
+            sends requests of replicas that died to others.
+        poll_s: see `ServiceSettings`.
+        model_cache: folder on each node for models fetched from a URL.
 
     Raises:
         OptionError: a value outside its range, or a password in `redis_url`.
     """
 
-    model: Path
+    model: Path | str
     host: str = "127.0.0.1"
     port: int = 8000
     redis_url: str | None = None
     replicas: int = 1
     cpus_per_replica: float = 1.0
+    gpus_per_replica: float = 0.0
+    device: str = "cpu"
+    haproxy: bool = False
+    poll_s: float = 2.0
+    model_cache: Path = field(default_factory=default_cache)
 
     def __post_init__(self) -> None:
         if not 1 <= self.port <= 65535:
             raise OptionError(f"port is {self.port}", "Give a port of 1 to 65535.")
-        if self.replicas < 1 or self.cpus_per_replica < 0:
+        if self.replicas < 1 or self.cpus_per_replica < 0 or self.gpus_per_replica < 0:
             raise OptionError(
-                f"{self.replicas} replicas with {self.cpus_per_replica} CPUs each are asked for",
-                "Give at least 1 replica, and 0 or more CPUs for each.",
+                f"{self.replicas} replicas with {self.cpus_per_replica} CPUs and "
+                f"{self.gpus_per_replica} GPUs each are asked for",
+                "Give at least 1 replica, and 0 or more CPUs and GPUs for each.",
+            )
+        if self.device != "cpu" and not self.gpus_per_replica:
+            raise OptionError(
+                f"device is {self.device!r}, and no GPU is asked for",
+                "Give --gpus 1, or a part of one (0.5) where replicas share it.",
             )
         if self.redis_url is not None:
-            _check_redis_url(self.redis_url)
+            check_redis_url(self.redis_url)
+
+    @property
+    def location(self) -> str:
+        """The models' URL, or their absolute path."""
+        name = os.fspath(self.model)
+        return name if is_url(name) else str(Path(name).resolve())
+
+    @property
+    def settings(self) -> ServiceSettings:
+        """Of each replica."""
+        # Ray Serve's proxies add the requests' identifiers.
+        return ServiceSettings(echo_request_id=False, poll_s=self.poll_s)
 
     @property
     def url(self) -> str:
@@ -96,56 +127,69 @@ class ServeConfig:
 
 @serve.ingress()
 class Replica:
-    """One copy of the model with the service around it.
+    """One copy of the models with the service around them.
 
     Args:
-        model: model folder.
-        redis_url: shared score cache.
+        config: what to serve.
     """
 
-    def __init__(self, model: str, redis_url: str | None) -> None:
-        self._model = model
-        self._redis_url = redis_url
+    def __init__(self, config: ServeConfig) -> None:
+        self._config = config
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        """Loads the model and builds the application, on the replica."""
-        model = lmserve.load(self._model)
-        # The first calls compile the kernels: no client shall wait for that.
-        model.score_texts([b""])
-        model.score_words(b"")
-        read_text(model, beginning(model), "a")
-        model.next_words("", top=1)
-        metrics = ServiceMetrics(model.digest)
+        """Loads the models and builds the application, on the replica."""
+        metrics = ServiceMetrics()
+        redis_url = self._config.redis_url
         cache = (
-            RedisCache(self._redis_url, on_error=metrics.cache_errors.inc)
-            if self._redis_url
-            else LruCache()
+            RedisCache(redis_url, on_error=metrics.cache_errors.inc) if redis_url else LruCache()
         )
-        settings = ServiceSettings(echo_request_id=False)  # Ray Serve's proxies do it.
+        settings = self._config.settings
+        opener = ModelOpener(
+            cache=cache,
+            metrics=metrics,
+            thread_bytes=settings.thread_bytes,
+            device=self._config.device,
+            model_cache=self._config.model_cache,
+        )
+        models = _catalogue(self._config.location, opener, settings.poll_s)
         lives_s = settings.state_time_to_live_s
         states = (
             RedisStateStore(
-                self._redis_url, time_to_live_s=lives_s, on_error=metrics.state_store_errors.inc
+                redis_url, time_to_live_s=lives_s, on_error=metrics.state_store_errors.inc
             )
-            if self._redis_url
+            if redis_url
             else MemoryStateStore(time_to_live_s=lives_s)
         )
-        served = ServedModel(
-            name=Path(self._model).name,
-            version=model.digest[:12],
-            model=model,
-            scorer=CachedScorer(
-                model, cache=cache, metrics=metrics, thread_bytes=settings.thread_bytes
-            ),
-        )
-        models = Catalogue({served.name: served})
         service = Service(models=models, metrics=metrics, settings=settings, states=states)
         return create_app(service, cache=cache)
 
 
+def _catalogue(location: str, opener: ModelOpener, poll_s: float) -> Catalogue:
+    """The models of a directory, or the one of a folder.
+
+    Raises:
+        ModelError: none of them can be loaded.
+    """
+    if not is_directory(location):
+        served = opener.folder(Path(location))
+        opener.metrics.serves(served.name, served.version, served.digest)
+        return Catalogue({served.name: served})
+    import_kinds()
+    models = FollowingCatalogue(
+        ModelDirectory.at(location), opener.version, metrics=opener.metrics, poll_s=poll_s
+    )
+    if models.unready:
+        problems = "; ".join(f"{one.name}: {one.problem}" for one in models.failures)
+        raise ModelError(
+            f"none of the models can be loaded: {problems or 'there are none'}",
+            "Publish a model: lmserve publish.",
+        )
+    return models
+
+
 @contextmanager
 def serving(config: ServeConfig, address: str | None = None) -> Iterator[str]:
-    """Serves the model until the block ends, then answers what is in flight and stops Ray Serve.
+    """Serves the models until the block ends, then answers what is in flight and stops Ray Serve.
 
     Yields the URL, once the service answers there.
 
@@ -155,24 +199,27 @@ def serving(config: ServeConfig, address: str | None = None) -> Iterator[str]:
             disconnected from it.
 
     Raises:
-        ModelError: the folder is missing or no model, or the replicas do not start.
-        OptionError: the port is taken.
+        ModelError: there is no model where it is said, or the replicas do not start.
+        InputError: the URL cannot be read.
+        OptionError: the port is taken, or the proxy is not this process's to choose.
         LmserveError: this cluster runs Ray Serve already, or the service doesn't come up.
     """
-    # Mapped here once as a trial: a folder that is no model is named at once, not by a replica.
-    lmserve.load(config.model)
-    _check_port_free(config.host, config.port)
-    connect(address)
+    check_models(config.location)
+    check_port_free(config.host, config.port)
+    if config.haproxy:
+        check_haproxy(address)
     # Of its progress it says more than anyone wants to know; errors come as exceptions.
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    if serve.status().proxies:
-        raise LmserveError(
-            "Ray Serve runs on this cluster already, with settings of its own",
-            "Stop it with `serve shutdown`, or use another cluster.",
-        )
-    with tempfile.TemporaryDirectory(prefix="lmserve-metrics-") as metrics_folder:
+    with tempfile.TemporaryDirectory(prefix="lmserve-") as folder:
+        with haproxy_environment(Path(folder)) if config.haproxy else nullcontext():
+            connect(address)
+        if serve.status().proxies:
+            raise LmserveError(
+                "Ray Serve runs on this cluster already, with settings of its own",
+                "Stop it with `serve shutdown`, or use another cluster.",
+            )
         try:
-            _deploy(config, metrics_folder)
+            _deploy(config, f"{folder}/metrics")
             _wait_until_ready(config)
             yield config.url
         finally:
@@ -198,13 +245,14 @@ def _deploy(config: ServeConfig, metrics_folder: str) -> None:
         logging_config=logging_config,
         ray_actor_options={
             "num_cpus": config.cpus_per_replica,
+            "num_gpus": config.gpus_per_replica,
             # Named one by one: nothing else of this process's environment goes to the replicas.
             "runtime_env": {"env_vars": {FOLDER_VARIABLE: metrics_folder}},
         },
     )
     try:
         serve.run(
-            deployment(Replica).bind(str(config.model.resolve()), config.redis_url),
+            deployment(Replica).bind(config),
             name=APPLICATION,
             route_prefix="/",
         )
@@ -220,20 +268,6 @@ def _failure() -> str:
     application = serve.status().applications.get(APPLICATION)
     deployments = application.deployments.values() if application else ()
     return "\n".join(deployment.message.rstrip() for deployment in deployments)
-
-
-def _check_port_free(host: str, port: int) -> None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        # As servers do: a port whose last connections are still fading is free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise OptionError(
-                f"{host}:{port} cannot be listened on: {error.strerror}",
-                "Give another --port, or stop the program that listens there.",
-            ) from error
 
 
 def _wait_until_ready(config: ServeConfig) -> None:
@@ -257,22 +291,3 @@ def _answers(url: str) -> bool:
         return False
     finally:
         connection.close()
-
-
-def _check_redis_url(url: str) -> None:
-    """Raises `OptionError` where it is no URL of a Redis server, or has a password in it."""
-    try:
-        parts = urlsplit(url)
-        known = parts.scheme in ("redis", "rediss", "unix")
-    except ValueError:
-        known = False
-    if not known:
-        raise OptionError(
-            f"{re.sub('//.*@', '//...@', url)!r} is no URL of a Redis server",
-            "Give one like redis://localhost:6379/0, rediss://... with TLS, or unix:///path.",
-        )
-    if parts.password is not None or "password" in parse_qs(parts.query):
-        raise OptionError(
-            "the Redis URL has a password in it, which Ray would log",
-            f"Leave it out, and set {PASSWORD_VARIABLE} where Ray's nodes start.",
-        )

@@ -13,6 +13,7 @@ from jobs.info import info
 from jobs.mix import mix_models
 from jobs.next_words import next_words
 from jobs.prune import prune
+from jobs.publish import list_models, publish, rollback
 from jobs.quantize import quantize_model
 from jobs.recipes import recipes
 from jobs.score import score
@@ -41,6 +42,9 @@ app.command("import")(import_model)
 app.command("quantize")(quantize_model)
 app.command("prune")(prune)
 app.command("mix")(mix_models)
+app.command("publish")(publish)
+app.command("rollback")(rollback)
+app.command("models")(list_models)
 app.command("serve")(serve)
 app.command("demo")(demo)
 

@@ -8,10 +8,18 @@ from typing import Annotated
 from typer import Argument, Option
 
 from jobs.shell import messages, run
+from lmserve.publishing.fetching import default_cache
+from lmserve.text.storage import shown
 
 
 def serve(
-    model: Annotated[Path, Argument(help="Model folder, under this path on every node.")],
+    model: Annotated[
+        str,
+        Argument(
+            help="Model folder, or directory of published models: a path that is the same on every "
+            "node, or the directory's URL."
+        ),
+    ],
     *,
     port: Annotated[int, Option(help="Port to listen on.")] = 8000,
     host: Annotated[str, Option(help="Address to listen on.")] = "127.0.0.1",
@@ -19,22 +27,52 @@ def serve(
         str | None,
         Option(help="Shared score cache, like redis://localhost:6379/0 (no password in it)."),
     ] = None,
-    replicas: Annotated[int, Option(help="Copies of the model.")] = 1,
+    replicas: Annotated[int, Option(help="Copies of the models.")] = 1,
+    cpus: Annotated[float, Option(help="Processors set aside for each.")] = 1.0,
+    gpus: Annotated[float, Option(help="GPUs set aside for each; 0.5 shares one.")] = 0.0,
+    device: Annotated[
+        str, Option(help="Where recurrent models compute: cpu, or cuda with --gpus.")
+    ] = "cpu",
+    haproxy: Annotated[
+        bool,
+        Option(
+            "--haproxy", help="HAProxy before the replicas: faster, and loses no request of one."
+        ),
+    ] = False,
+    poll: Annotated[
+        float, Option(help="Seconds between two looks for newly published models.")
+    ] = 2.0,
+    model_cache: Annotated[
+        Path | None,
+        Option(help="Folder for models fetched from a URL.", show_default="~/.cache/lmserve"),
+    ] = None,
     address: Annotated[
         str | None, Option(help="Ray cluster to use; without one, a local one is started.")
     ] = None,
 ) -> None:
-    """Serve the scores of MODEL over HTTP until interrupted."""
+    """Serve the scores of MODEL, or of all published models, over HTTP until interrupted."""
     # Here, so that the command line starts without Ray.
     from cluster.serving import ServeConfig, serving
 
-    config = ServeConfig(model=model, host=host, port=port, redis_url=redis, replicas=replicas)
+    config = ServeConfig(
+        model=model,
+        host=host,
+        port=port,
+        redis_url=redis,
+        replicas=replicas,
+        cpus_per_replica=cpus,
+        gpus_per_replica=gpus,
+        device=device,
+        haproxy=haproxy,
+        poll_s=poll,
+        model_cache=model_cache or default_cache(),
+    )
     with suppress(KeyboardInterrupt), serving(config, address) as url:
         # Now, since Ray brings handlers of its own: either signal ends this block in good order.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler)
         messages.print(
-            f"Serving {model} at {url} (documentation: {url}/docs); Ctrl-C stops. Try:\n"
+            f"Serving {shown(model)} at {url} (documentation: {url}/docs); Ctrl-C stops. Try:\n"
             f"curl {url}/v1/score -H 'Content-Type: application/json' "
             """-d '{"text": "the cat sat on the mat"}'""",
             highlight=False,

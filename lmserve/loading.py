@@ -16,6 +16,7 @@ def load(
     *,
     special_tokens: SpecialTokens | None = None,
     check: bool = False,
+    device: str = "cpu",
 ) -> LanguageModel:
     """Opens the model in a folder.
 
@@ -24,8 +25,10 @@ def load(
         special_tokens: what `<unk>`, `<s>`, `</s>` in a text stand for; None means what was said
             when the model was made.
         check: read every byte of it and compare checksums first.
+        device: where recurrent models compute, for example "cuda"; n-gram models need none.
 
     Raises:
+        OptionError: this machine has no such device.
         ModelError: there is no model in this folder, or one of another format version.
         CorruptModelError: it was changed or cut short.
         DependencyError: the package that a recurrent model needs is not installed.
@@ -35,7 +38,7 @@ def load(
         # Opens its components by this function.
         from lmserve.mixing.model import Mixture
 
-        return Mixture.load(path, special_tokens=special_tokens, check=check)
+        return Mixture.load(path, special_tokens=special_tokens, check=check, device=device)
     if kind == "rnn":
         try:
             from lmserve.rnn.scoring import RecurrentModel
@@ -45,7 +48,7 @@ def load(
                 f"{error}",
                 "Install it: pip install 'lmserve[rnn]'.",
             ) from error
-        return RecurrentModel.load(path, special_tokens=special_tokens)
+        return RecurrentModel.load(path, special_tokens=special_tokens, device=device)
     return NgramModel.load(path, special_tokens=special_tokens, check=check)
 
 

@@ -51,3 +51,14 @@ def ray_session() -> Iterator[None]:
     connect(None, num_cpus=6)
     yield
     disconnect()
+
+
+@pytest.fixture(scope="session")
+def other_model_path(tiny_text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A 2-gram model of `tiny_text`."""
+    from cluster.build import build
+    from cluster.config import BuildConfig
+
+    output = tmp_path_factory.mktemp("model") / "other"
+    build(BuildConfig(inputs=(str(tiny_text),), output=output, order=2), on_ray=False)
+    return output

@@ -73,6 +73,7 @@ class Mixture(LanguageModel):
         *,
         special_tokens: SpecialTokens | None = None,
         check: bool = False,
+        device: str = "cpu",
     ) -> "Mixture":
         """Opens the mixture in a folder, and its components where they lie.
 
@@ -80,6 +81,7 @@ class Mixture(LanguageModel):
             path: the folder that `lmserve mix` wrote.
             special_tokens: how to take them in a text; None means as the components were made.
             check: read every byte of the components and compare checksums.
+            device: where recurrent components compute.
 
         Raises:
             ModelError: there is no mixture in this folder, or a component is not where it was.
@@ -94,7 +96,7 @@ class Mixture(LanguageModel):
                     f"{folder}: its component {facts.path} is a mixture itself",
                     "Mix the models again; mixtures are not mixed.",
                 )
-            model = load(folder / facts.path, check=check)
+            model = load(folder / facts.path, check=check, device=device)
             if model.digest != facts.digest:
                 raise CorruptModelError(
                     f"{folder}: its component {facts.path} has the digest {model.digest[:16]}..., "
@@ -102,7 +104,7 @@ class Mixture(LanguageModel):
                     "Mix the models again, or put the former one back; --copy keeps copies.",
                 )
             if special_tokens not in (None, model.special_tokens):
-                model = load(folder / facts.path, special_tokens=special_tokens)
+                model = load(folder / facts.path, special_tokens=special_tokens, device=device)
             models.append(model)
         names = [facts.path for facts in manifest.components]
         weights = [facts.weight for facts in manifest.components]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lmserve.errors import CorruptModelError
+from lmserve.errors import CorruptModelError, OptionError
 from lmserve.language_model import LanguageModel
 from lmserve.ngram.texts import as_bytes, as_text
 from lmserve.ngram.vocabulary import Vocabulary
@@ -97,8 +97,10 @@ class RecurrentModel(LanguageModel):
         Raises:
             ModelError: there is no recurrent model in this folder.
             CorruptModelError: it was changed or cut short.
+            OptionError: this machine has no such device.
         """
         folder = Path(path)
+        _check_device(device)
         return cls(folder, RecurrentManifest.read(folder), special_tokens, device)
 
     @property
@@ -208,3 +210,14 @@ class RunningReader:
     def read(self, texts: Sequence[Text]) -> TokenScores:
         """Scores the next texts; see `lmserve.language_model.Reader`."""
         return self._model.read(self._reading, texts)
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        first_line = str(error).partition("\n")[0]
+        raise OptionError(
+            f"this machine has no device {device!r} for PyTorch: {first_line}",
+            'Give "cpu", or "cuda" where PyTorch was installed with it and there is a GPU.',
+        ) from error

@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 
 from lmserve.service import (
     generate_routes,
+    model_routes,
     next_routes,
     openai_routes,
     operation_routes,
@@ -33,7 +34,8 @@ def create_app(service: Service, *, cache: ScoreCache) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
+        async with service.models:
+            yield
         await cache.close()
         await service.states.close()
 
@@ -59,6 +61,7 @@ def create_app(service: Service, *, cache: ScoreCache) -> FastAPI:
         generate_routes,
         openai_routes,
         tokenizer_routes,
+        model_routes,
         operation_routes,
     ):
         app.include_router(routes.router)

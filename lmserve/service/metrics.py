@@ -5,18 +5,26 @@ processes of a node that share the folder are added up, whichever of them answer
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    generate_latest,
+)
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from lmserve.scorer import TextScore, TextScores
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+_MODEL_INFO = "lmserve_model_info"
 _DURATION_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
 _WORD_BUCKETS_S = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5)
 _PERPLEXITY_BUCKETS = (5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 1e5, 1e6)
@@ -35,13 +43,9 @@ class BatchHistogram(Histogram):
 
 
 class ServiceMetrics:
-    """All metrics of one process, on a registry of their own.
+    """All metrics of one process, on a registry of their own."""
 
-    Args:
-        model_digest: the `Scorer.digest` that the process serves.
-    """
-
-    def __init__(self, model_digest: str) -> None:
+    def __init__(self) -> None:
         if folder := os.environ.get(FOLDER_VARIABLE):
             # On nodes other than the one that chose the folder, it does not exist yet.
             Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -98,13 +102,28 @@ class ServiceMetrics:
         self.state_store_errors = counter(
             "lmserve_state_store_errors", "Errors and time-outs of the store of states."
         )
-        model = gauge(
-            "lmserve_model_info",
-            "1 for the model being served.",
-            ["digest"],
+        self._model_info = gauge(
+            _MODEL_INFO,
+            "1 for each model being served.",
+            ["name", "version", "digest"],
             multiprocess_mode="livemax",
         )
-        model.labels(digest=model_digest).set(1)
+        self.model_swaps = counter(
+            "lmserve_model_swaps", "Versions that took the place of another.", ["name"]
+        )
+        self.model_load_errors = counter(
+            "lmserve_model_load_errors",
+            "Attempts to load a version, or to read the model directory (no name), that failed.",
+            ["name"],
+        )
+
+    def serves(self, name: str, version: str, digest: str) -> None:
+        """Tells of a model that requests reach from now on."""
+        self._model_info.labels(name, version, digest).set(1)
+
+    def serves_no_more(self, name: str, version: str, digest: str) -> None:
+        """Tells of a model that no new request reaches."""
+        self._model_info.labels(name, version, digest).set(0)
 
     def scored(self, scores: Sequence[TextScore]) -> None:
         """Counts a batch of answered texts."""
@@ -129,11 +148,28 @@ class ServiceMetrics:
         """The metrics in Prometheus text format, of all processes of this node where they share."""
         folder = os.environ.get(FOLDER_VARIABLE)
         if not folder:
-            return generate_latest(self.registry)
+            return generate_latest(_Exposed(self.registry))
         _forget_the_dead(Path(folder))
         node = CollectorRegistry()
         MultiProcessCollector(node, folder)  # type: ignore[no-untyped-call]
-        return generate_latest(node)
+        return generate_latest(_Exposed(node))
+
+
+class _Exposed(CollectorRegistry):
+    """What a registry has, but for models that are served no more.
+
+    Of what several processes share nothing can be removed: it is 0 instead.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        super().__init__()
+        self._registry = registry
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._registry.collect():
+            if metric.name == _MODEL_INFO:
+                metric.samples = [sample for sample in metric.samples if sample.value]
+            yield metric
 
 
 def _forget_the_dead(folder: Path) -> None:

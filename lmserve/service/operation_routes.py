@@ -1,10 +1,10 @@
 """The routes for whoever operates the service."""
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, HTTPException, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from lmserve.service.context import InService
-from lmserve.service.schemas import Health
+from lmserve.service.context import InService, problems
+from lmserve.service.schemas import Health, Readiness
 
 router = APIRouter()
 
@@ -13,6 +13,21 @@ router = APIRouter()
 async def healthz(service: InService) -> Health:
     """Answers as soon as the models are loaded."""
     return Health(model=service.models.find().digest)
+
+
+@router.get("/readyz", summary="Whether requests should be sent here", responses={**problems(503)})
+async def readyz(service: InService) -> Readiness:
+    """Answers 200 from when models are loaded until the service stops, 503 otherwise.
+
+    A version that cannot be loaded is named; its former version goes on being served, so that it is
+    no reason to send requests elsewhere.
+    """
+    if unready := service.models.unready:
+        raise HTTPException(503, unready, {"Retry-After": "2"})
+    return Readiness(
+        models=[model.name for model in service.models.all()],
+        not_loaded=[f"{one.name}/{one.version}" for one in service.models.failures],
+    )
 
 
 @router.get(

@@ -123,3 +123,13 @@ class Health(BaseModel):
 
     status: str = "ok"
     model: str
+
+
+class Readiness(BaseModel):
+    """Requests should be sent here."""
+
+    status: str = "ready"
+    models: Annotated[list[str], Field(description="Names of the models being served.")]
+    not_loaded: Annotated[
+        list[str], Field(description="NAME/VERSION of what could not be loaded.")
+    ] = []

@@ -82,7 +82,11 @@ async def score(request: Request, service: InService) -> Response:
         scores = await model.scorer.answers(asked.encoded_texts(), options)
     # Put together from JSON: scores of words are long, and orjson holds up the event loop.
     answer = (orjson.dumps(model.digest), b",".join(scores))
-    return Response(b'{"model":%b,"scores":[%b]}' % answer, media_type="application/json")
+    return Response(
+        b'{"model":%b,"scores":[%b]}' % answer,
+        headers={MODEL_HEADER: model.digest},
+        media_type="application/json",
+    )
 
 
 @router.post(

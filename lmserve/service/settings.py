@@ -26,6 +26,7 @@ class ServiceSettings:
         thread_bytes: batches with more text than this are scored in a worker thread, so that other
             requests go on. 4 KiB take an n-gram model some 0.5 ms, the way to a thread and back
             0.1 ms.
+        poll_s: seconds between two looks at a model directory's pointers; each replica reads all.
         blocks_in_flight: blocks of 256 KiB that one stream has in memory; all but one or two of
             them are scored at the same time.
         max_sessions: WebSocket sessions at a time; further ones are told to come back later.
@@ -50,6 +51,7 @@ class ServiceSettings:
     max_answer_words: int = 65_536
     max_idle_s: float = 300.0
     thread_bytes: int = 4 * KIB
+    poll_s: float = 2.0
     blocks_in_flight: int = 4
     max_sessions: int = 192
     max_session_idle_s: float = 600.0
@@ -80,7 +82,7 @@ class ServiceSettings:
             value = getattr(self, name)
             if value < least_value:
                 raise OptionError(f"{name} is {value}", f"Give {name} at least {least_value}.")
-        for name in ("max_idle_s", "max_session_idle_s", "state_time_to_live_s"):
+        for name in ("max_idle_s", "max_session_idle_s", "state_time_to_live_s", "poll_s"):
             if not getattr(self, name) > 0:
                 raise OptionError(
                     f"{name} is {getattr(self, name)}", "Give a number of seconds above 0."

@@ -28,7 +28,7 @@ class Harness:
         self, scorer: Scorer | None = None, *, cache: ScoreCache | None = None, **limits: Any
     ) -> None:
         self.scorer = scorer or table()
-        self.metrics = ServiceMetrics(self.scorer.digest)
+        self.metrics = ServiceMetrics()
         settings = ServiceSettings(**limits)
         kept = cache or LruCache()
         scorer_behind_cache = CachedScorer(

@@ -44,7 +44,7 @@ class _Server(uvicorn.Server):
 @contextmanager
 def serving_models(models: Mapping[str, LanguageModel], **limits: Any) -> Iterator[LiveServer]:
     """Serves models by name, the first for requests that name none, until the block ends."""
-    metrics = ServiceMetrics(next(iter(models.values())).digest)
+    metrics = ServiceMetrics()
     cache = LruCache()
     served = {
         name: ServedModel(

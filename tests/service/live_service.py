@@ -97,7 +97,7 @@ class SessionClient:
 def live(*models: LanguageModel, states: StateStore | None = None, **limits: Any) -> Iterator[Live]:
     """Runs the service with models named "0", "1", ... in a thread until the block ends."""
     settings = ServiceSettings(**limits)
-    metrics = ServiceMetrics(models[0].digest)
+    metrics = ServiceMetrics()
     cache = LruCache()
     served = {
         str(i): ServedModel(

@@ -23,7 +23,7 @@ def bulk(
 ) -> BulkAnswers:
     return BulkAnswers(
         model=model,
-        metrics=ServiceMetrics(model.digest),
+        metrics=ServiceMetrics(),
         read=read_plain_block if plain else read_json_block,
         settings=ServiceSettings(**limits),
         options=options or ScoreOptions(),
@@ -33,7 +33,7 @@ def bulk(
 def line_by_line(
     model: NgramModel, *, plain: bool = False, options: ScoreOptions | None = None, **limits: Any
 ) -> LineAnswers:
-    metrics = ServiceMetrics(model.digest)
+    metrics = ServiceMetrics()
     settings = ServiceSettings(**limits)
     scorer = CachedScorer(
         model, cache=LruCache(0), metrics=metrics, thread_bytes=settings.thread_bytes

@@ -204,7 +204,7 @@ def test_a_batch_is_answered_before_the_next_is_sent(tiny_model: lmserve.NgramMo
         await wait_for_schema(reader, body)
         answers = ArrowAnswers(
             model=tiny_model,
-            metrics=ServiceMetrics(tiny_model.digest),
+            metrics=ServiceMetrics(),
             settings=ServiceSettings(),
             options=ScoreOptions(),
         )
@@ -260,7 +260,7 @@ def test_damaged_bytes_are_errors_not_crashes(tiny_model: lmserve.NgramModel) ->
     draw = random.Random(0)
     answers = ArrowAnswers(
         model=tiny_model,
-        metrics=ServiceMetrics(tiny_model.digest),
+        metrics=ServiceMetrics(),
         settings=ServiceSettings(),
         options=ScoreOptions(),
     )

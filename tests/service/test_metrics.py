@@ -18,7 +18,10 @@ from lmserve.service.metrics import BatchHistogram, ServiceMetrics
 PROGRAM = """
 from lmserve.scorer import TextScore
 from lmserve.service.metrics import ServiceMetrics
-metrics = ServiceMetrics("ab" * 32)
+metrics = ServiceMetrics()
+metrics.serves("m", "1", "ab")
+metrics.serves_no_more("m", "1", "ab")
+metrics.serves("m", "2", "cd")
 metrics.in_flight.inc()
 metrics.scored([TextScore(-2.0, 2, 0), TextScore(-6.0, 3, 1)])
 print(metrics.exposition().decode())
@@ -60,7 +63,8 @@ def test_infinite_values_count_without_ending_the_sum() -> None:
 
 def test_scored_texts_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
-    metrics = ServiceMetrics("ab" * 32)
+    metrics = ServiceMetrics()
+    metrics.serves("m", "1", "ab")
     metrics.scored([TextScore(-2.0, 2, 0), TextScore(-math.inf, 3, 1)])
     got = samples(metrics.exposition().decode())
     assert got["lmserve_sentences_total",] == 2
@@ -68,7 +72,9 @@ def test_scored_texts_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert got["lmserve_oov_words_total",] == 1
     assert got["lmserve_sentence_perplexity_bucket", "10.0"] == 1
     assert got["lmserve_sentence_perplexity_count",] == 2
-    assert got["lmserve_model_info", "ab" * 32] == 1
+    assert got["lmserve_model_info", "ab", "m", "1"] == 1
+    metrics.serves_no_more("m", "1", "ab")
+    assert "lmserve_model_info{" not in metrics.exposition().decode()
 
 
 def test_processes_that_share_a_folder_are_added_up(tmp_path: Path) -> None:
@@ -93,11 +99,13 @@ def test_processes_that_share_a_folder_are_added_up(tmp_path: Path) -> None:
     assert second["lmserve_sentence_perplexity_sum",] == pytest.approx(220)
     # The first process is gone, and so is its request in flight.
     assert second["lmserve_requests_in_flight",] == 1
-    assert second["lmserve_model_info", "ab" * 32] == 1
+    # Of what processes share nothing can be removed, and yet no old version is told.
+    infos = {key[1:]: value for key, value in second.items() if key[0] == "lmserve_model_info"}
+    assert infos == {("cd", "m", "2"): 1}
 
 
 def test_prometheus_accepts_names_types_and_help() -> None:
-    metrics = ServiceMetrics("ab" * 32)
+    metrics = ServiceMetrics()
     metrics.scored([TextScore(-2.0, 2, 0), TextScore(-math.inf, 3, 1)])
     metrics.requests.labels("/v1/score", "200").inc()
     metrics.request_duration.labels("/v1/score").observe(0.1)

@@ -89,7 +89,7 @@ def test_lines_that_are_no_text(line: bytes) -> None:
 
 
 def answers(scorer: UnigramTable, *, plain: bool = False, words: bool = False) -> LineAnswers:
-    metrics = ServiceMetrics(scorer.digest)
+    metrics = ServiceMetrics()
     return LineAnswers(
         scorer=CachedScorer(scorer, cache=LruCache(), metrics=metrics, thread_bytes=10**9),
         metrics=metrics,

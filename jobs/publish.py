@@ -1,0 +1,110 @@
+"""`lmserve publish`, `rollback`, `models`: models by name and version, for services to follow."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+from rich.table import Table
+from typer import Argument, Option
+
+from jobs.shell import messages, run
+from jobs.shell import output as terminal
+from lmserve.publishing.directory import ModelDirectory
+from lmserve.publishing.publishing import publish as publish_model
+from lmserve.publishing.publishing import rollback as roll_back
+from lmserve.publishing.records import Pointer
+
+Directory = Annotated[
+    str, Argument(metavar="MODELS", help="Directory of published models: a folder, or a URL.")
+]
+
+
+def publish(
+    model: Annotated[Path, Argument(help="Model folder of any kind.")],
+    to: Annotated[str, Option(help="Directory of published models: a folder, or a URL.")],
+    name: Annotated[
+        str | None, Option(help="What clients ask for.", show_default="the folder's name")
+    ] = None,
+    version: Annotated[
+        str | None, Option(help="Never used again.", show_default="from the model's digest")
+    ] = None,
+) -> None:
+    """Copy MODEL into a directory of models and make it the current version of its name."""
+    published, pointer = publish_model(model, ModelDirectory.at(to), name=name, version=version)
+    _tell(published, pointer)
+
+
+def rollback(
+    models: Directory,
+    name: Annotated[str, Argument(help="Which model.")],
+    to: Annotated[
+        str | None,
+        Option(metavar="VERSION", help="Which version.", show_default="the one before"),
+    ] = None,
+) -> None:
+    """Make a former version of a model the current one."""
+    _tell(name, roll_back(ModelDirectory.at(models), name, to=to))
+
+
+def list_models(
+    models: Directory,
+    as_json: Annotated[bool, Option("--json", help="As JSON instead of a table.")] = False,
+) -> None:
+    """List the models of a directory and their versions."""
+    directory = ModelDirectory.at(models)
+    listed = [_describe(directory, name, pointer) for name, pointer in _pointers(directory).items()]
+    if as_json:
+        print(json.dumps({"models": listed}))  # noqa: T201 - this is the result
+        return
+    terminal.print(_table(directory, listed))
+
+
+def _tell(name: str, pointer: Pointer) -> None:
+    before = f" (before: {pointer.former[-1]})" if pointer.former else ""
+    messages.print(f"{name}: current is {pointer.current}{before}", highlight=False, soft_wrap=True)
+
+
+def _pointers(directory: ModelDirectory) -> dict[str, Pointer]:
+    found = ((name, directory.pointer(name)) for name in directory.names())
+    return {name: pointer for name, pointer in found if pointer is not None}
+
+
+def _describe(directory: ModelDirectory, name: str, pointer: Pointer) -> dict[str, Any]:
+    """A model with all its versions, the newest first."""
+    found = ((version, directory.published(name, version)) for version in directory.versions(name))
+    complete = [(version, published) for version, published in found if published is not None]
+    complete.sort(key=lambda pair: pair[1].at, reverse=True)
+    versions = [
+        {
+            "version": version,
+            "current": version == pointer.current,
+            "kind": published.kind,
+            "digest": published.digest,
+            "published": published.at.isoformat(timespec="seconds"),
+            "size_bytes": published.size_bytes,
+        }
+        for version, published in complete
+    ]
+    history = [step.model_dump(mode="json") for step in pointer.history]
+    return {"name": name, "current": pointer.current, "versions": versions, "history": history}
+
+
+def _table(directory: ModelDirectory, listed: list[dict[str, Any]]) -> Table:
+    table = Table("name", "version", "", "kind", "published", "MB", title=directory.location)
+    for model in listed:
+        for row in model["versions"]:
+            table.add_row(
+                model["name"],
+                row["version"],
+                "current" if row["current"] else "",
+                row["kind"],
+                # To the minute, in universal time.
+                row["published"][:16].replace("T", " "),
+                f"{row['size_bytes'] / 1e6:,.1f}",
+            )
+        table.add_section()
+    return table
+
+
+if __name__ == "__main__":
+    run(publish)

@@ -1,0 +1,179 @@
+"""Two replicas behind HAProxy under load: a swap and a killed replica, and no request is lost."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+import lmserve
+from cluster.proxying import check_haproxy, haproxy_environment
+from cluster.serving import ServeConfig, serving
+from lmserve.errors import ModelError, OptionError
+from lmserve.publishing.directory import ModelDirectory
+from lmserve.publishing.publishing import publish
+
+CONNECTIONS = 4
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_for(holds: Callable[[], bool], seconds: float) -> None:
+    deadline_s = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.1)
+
+
+class Service:
+    """`lmserve serve --haproxy` of a model directory, as a program."""
+
+    def __init__(self, models: Path, log: Path) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        command = [sys.executable, "-m", "jobs.serve", str(models), "--haproxy", "--poll", "0.2"]
+        command += ["--port", str(port), "--replicas", "2", "--cpus", "0.5"]
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(command, stdout=output, stderr=output)
+        wait_for(lambda: b"curl" in log.read_bytes() or self.process.poll() is not None, 200)
+        assert self.process.poll() is None, log.read_text()
+
+    def replicas(self) -> set[int]:
+        found = set()
+        for child in psutil.Process(self.process.pid).children(recursive=True):
+            try:
+                if any("ray::ServeReplica" in part for part in child.cmdline()):
+                    found.add(child.pid)
+            except psutil.NoSuchProcess:
+                continue
+        return found
+
+
+class Load:
+    """Connections that ask all the time; `failures` has all that was not answered with 200."""
+
+    def __init__(self, url: str) -> None:
+        self.digests: list[str] = []
+        self.failures: list[str] = []
+        self._url = url
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._ask, args=(i,)) for i in range(CONNECTIONS)]
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def answers(self) -> int:
+        return len(self.digests)
+
+    def _ask(self, number: int) -> None:
+        with httpx.Client(base_url=self._url, timeout=60) as client:
+            while not self._stop.wait(0.01):
+                text = f"w{number} w{len(self.digests)}"
+                try:
+                    answer = client.post("/v1/score", json={"text": text})
+                except httpx.HTTPError as error:
+                    self.failures.append(repr(error))
+                    continue
+                if answer.status_code != 200:
+                    self.failures.append(answer.text)
+                else:
+                    self.digests.append(answer.headers["x-model-digest"])
+
+
+@pytest.fixture(scope="module")
+def models(tiny_model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    publish(tiny_model_path, ModelDirectory.at(folder), name="m", version="1")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def service(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    service = Service(models, tmp_path_factory.mktemp("log") / "log")
+    try:
+        yield service
+    finally:
+        service.process.send_signal(signal.SIGTERM)
+        try:
+            assert service.process.wait(90) == 0
+        finally:
+            service.process.kill()
+
+
+def test_a_new_version_takes_over_without_a_failed_request(
+    service: Service, models: Path, tiny_model: lmserve.NgramModel, other_model_path: Path
+) -> None:
+    other = lmserve.load(other_model_path).digest
+    with Load(service.url) as load:
+        wait_for(lambda: load.answers() >= 50, 60)
+        assert set(load.digests) == {tiny_model.digest}
+        publish(other_model_path, ModelDirectory.at(models), name="m", version="2")
+        # Of both replicas.
+        wait_for(lambda: set(load.digests[-50:]) == {other}, 60)
+    assert load.failures == []
+    [card] = httpx.get(f"{service.url}/v1/models").json()["data"]
+    assert (card["id"], card["version"], card["versions"]) == ("m", "2", ["1", "2"])
+    metrics = httpx.get(f"{service.url}/metrics").text
+    [info] = [line for line in metrics.splitlines() if line.startswith("lmserve_model_info{")]
+    assert 'name="m"' in info
+    assert 'version="2"' in info
+    assert 'lmserve_model_swaps_total{name="m"} 2.0' in metrics
+
+
+def test_a_killed_replica_fails_no_request(service: Service) -> None:
+    before = service.replicas()
+    assert len(before) == 2
+    with Load(service.url) as load:
+        wait_for(lambda: load.answers() >= 50, 60)
+        os.kill(before.pop(), signal.SIGKILL)
+        # The other goes on alone, until another one has come.
+        wait_for(lambda: len(service.replicas() - before) == 1, 120)
+        there = load.answers()
+        wait_for(lambda: load.answers() >= there + 100, 120)
+    assert load.failures == []
+    assert httpx.get(f"{service.url}/readyz").json()["models"] == ["m"]
+
+
+def test_a_folder_without_models_is_named(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ModelError, match="neither a model nor"),
+        serving(ServeConfig(model=tmp_path)),
+    ):
+        pass
+
+
+def test_a_device_needs_a_gpu() -> None:
+    with pytest.raises(OptionError, match="no GPU is asked for"):
+        ServeConfig(model="model", device="cuda")
+
+
+def test_haproxy_is_for_a_ray_of_our_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="a Ray that runs already"):
+        check_haproxy("auto")
+    monkeypatch.setenv("RAY_SERVE_HAPROXY_RETRY_ON", "none")
+    monkeypatch.delenv("RAY_SERVE_ENABLE_HA_PROXY", raising=False)
+    with haproxy_environment(tmp_path):
+        assert os.environ["RAY_SERVE_ENABLE_HA_PROXY"] == "1"
+        assert os.environ["RAY_SERVE_HAPROXY_RETRY_ON"] == "none"
+    assert "RAY_SERVE_ENABLE_HA_PROXY" not in os.environ
+    assert os.environ["RAY_SERVE_HAPROXY_RETRY_ON"] == "none"
