@@ -13,6 +13,7 @@ from lmserve.service import (
     next_routes,
     openai_routes,
     operation_routes,
+    page_routes,
     score_routes,
     session_routes,
     tokenizer_routes,
@@ -43,6 +44,9 @@ def create_app(service: Service, *, cache: ScoreCache) -> FastAPI:
         title="lmserve",
         summary="Log probabilities and perplexities of sentences, one by one or streamed.",
         lifespan=lifespan,
+        # FastAPI's own load their scripts from elsewhere; see page_routes.
+        docs_url=None,
+        redoc_url=None,
         # A client with a wrong path is told so; a redirect would lose its stream.
         redirect_slashes=False,
     )
@@ -63,6 +67,7 @@ def create_app(service: Service, *, cache: ScoreCache) -> FastAPI:
         tokenizer_routes,
         model_routes,
         operation_routes,
+        page_routes,
     ):
         app.include_router(routes.router)
     return app

@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -94,21 +94,27 @@ class SessionClient:
 
 
 @contextmanager
-def live(*models: LanguageModel, states: StateStore | None = None, **limits: Any) -> Iterator[Live]:
+def live(
+    *models: LanguageModel,
+    names: Sequence[str] = tuple("0123456789"),
+    port: int = 0,
+    states: StateStore | None = None,
+    **limits: Any,
+) -> Iterator[Live]:
     """Runs the service with models named "0", "1", ... in a thread until the block ends."""
     settings = ServiceSettings(**limits)
     metrics = ServiceMetrics()
     cache = LruCache()
     served = {
-        str(i): ServedModel(
-            name=str(i),
+        name: ServedModel(
+            name=name,
             version="1",
             model=model,
             scorer=CachedScorer(
                 model, cache=cache, metrics=metrics, thread_bytes=settings.thread_bytes
             ),
         )
-        for i, model in enumerate(models)
+        for name, model in zip(names, models, strict=False)
     }
     service = Service(
         models=Catalogue(served),
@@ -116,7 +122,7 @@ def live(*models: LanguageModel, states: StateStore | None = None, **limits: Any
         settings=settings,
         states=states or MemoryStateStore(),
     )
-    config = uvicorn.Config(create_app(service, cache=cache), port=0, log_config=None)
+    config = uvicorn.Config(create_app(service, cache=cache), port=port, log_config=None)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -126,7 +132,7 @@ def live(*models: LanguageModel, states: StateStore | None = None, **limits: Any
             assert thread.is_alive(), "the server ended at once"
             assert time.monotonic() < deadline_s, "the server doesn't start"
             time.sleep(0.01)
-        port: int = server.servers[0].sockets[0].getsockname()[1]
+        port = server.servers[0].sockets[0].getsockname()[1]
         yield Live(port, service)
     finally:
         server.should_exit = True
