@@ -30,14 +30,15 @@ try:
     from ray import serve
     from ray.exceptions import RayError
 
-    from cluster.serving_checks import check_models, check_port_free, check_redis_url
+    from cluster.serving_checks import check_models, check_port_free
     from lmserve.service.app import create_app
-    from lmserve.service.cache import LruCache
+    from lmserve.service.cache import CachePolicy, LruCache
     from lmserve.service.context import Service
     from lmserve.service.following import FollowingCatalogue
     from lmserve.service.metrics import FOLDER_VARIABLE, ServiceMetrics
     from lmserve.service.opening import ModelOpener, import_kinds
     from lmserve.service.redis_cache import RedisCache
+    from lmserve.service.redis_connection import check_url
     from lmserve.service.redis_state_store import RedisStateStore
     from lmserve.service.served import Catalogue
     from lmserve.service.settings import ServiceSettings
@@ -63,7 +64,9 @@ class ServeConfig:
             every node, or the URL of a model directory.
         host: address that the HTTP proxies listen on.
         port: port that the HTTP proxies listen on.
-        redis_url: shared score cache; without one, each replica keeps scores of its own.
+        redis_url: shared score cache, see `redis_connection.connect`; without one, each replica
+            keeps scores of its own.
+        cache: for which models scores are kept.
         replicas: copies of the models.
         cpus_per_replica: CPU cores that Ray sets aside for each.
         gpus_per_replica: GPUs that Ray sets aside for each; several can share one (0.5).
@@ -81,6 +84,7 @@ class ServeConfig:
     host: str = "127.0.0.1"
     port: int = 8000
     redis_url: str | None = None
+    cache: CachePolicy = CachePolicy.AUTO
     replicas: int = 1
     cpus_per_replica: float = 1.0
     gpus_per_replica: float = 0.0
@@ -104,7 +108,7 @@ class ServeConfig:
                 "Give --gpus 1, or a part of one (0.5) where replicas share it.",
             )
         if self.redis_url is not None:
-            check_redis_url(self.redis_url)
+            check_url(self.redis_url)
 
     @property
     def location(self) -> str:
@@ -146,8 +150,9 @@ class Replica:
         settings = self._config.settings
         opener = ModelOpener(
             cache=cache,
+            policy=self._config.cache,
             metrics=metrics,
-            thread_bytes=settings.thread_bytes,
+            settings=settings,
             device=self._config.device,
             model_cache=self._config.model_cache,
         )

@@ -1,13 +1,10 @@
 """What can be found wrong before anything is served."""
 
-import re
 import socket
-from urllib.parse import parse_qs, urlsplit
 
 import lmserve
 from lmserve.errors import ModelError, OptionError
 from lmserve.publishing.directory import ModelDirectory, is_directory
-from lmserve.service.redis_cache import PASSWORD_VARIABLE
 
 
 def check_models(location: str) -> None:
@@ -42,22 +39,3 @@ def check_port_free(host: str, port: int) -> None:
                 f"{host}:{port} cannot be listened on: {error.strerror}",
                 "Give another --port, or stop the program that listens there.",
             ) from error
-
-
-def check_redis_url(url: str) -> None:
-    """Raises `OptionError` where it is no URL of a Redis server, or has a password in it."""
-    try:
-        parts = urlsplit(url)
-        known = parts.scheme in ("redis", "rediss", "unix")
-    except ValueError:
-        known = False
-    if not known:
-        raise OptionError(
-            f"{re.sub('//.*@', '//...@', url)!r} is no URL of a Redis server",
-            "Give one like redis://localhost:6379/0, rediss://... with TLS, or unix:///path.",
-        )
-    if parts.password is not None or "password" in parse_qs(parts.query):
-        raise OptionError(
-            "the Redis URL has a password in it, which Ray would log",
-            f"Leave it out, and set {PASSWORD_VARIABLE} where Ray's nodes start.",
-        )

@@ -9,6 +9,7 @@ from typer import Argument, Option
 
 from jobs.shell import messages, run
 from lmserve.publishing.fetching import default_cache
+from lmserve.service.cache import CachePolicy
 from lmserve.text.storage import shown
 
 
@@ -27,6 +28,10 @@ def serve(
         str | None,
         Option(help="Shared score cache, like redis://localhost:6379/0 (no password in it)."),
     ] = None,
+    cache: Annotated[
+        CachePolicy,
+        Option(help="Keep scores of recurrent models and mixtures with one (auto), all, or none."),
+    ] = CachePolicy.AUTO,
     replicas: Annotated[int, Option(help="Copies of the models.")] = 1,
     cpus: Annotated[float, Option(help="Processors set aside for each.")] = 1.0,
     gpus: Annotated[float, Option(help="GPUs set aside for each; 0.5 shares one.")] = 0.0,
@@ -59,6 +64,7 @@ def serve(
         host=host,
         port=port,
         redis_url=redis,
+        cache=cache,
         replicas=replicas,
         cpus_per_replica=cpus,
         gpus_per_replica=gpus,

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -35,9 +36,12 @@ class LanguageModel(ABC):
         segment: turns text into tokens.
         vocabulary: its words.
         carries_state: whether what it reads depends on the lines before.
+        costly: whether a text takes milliseconds rather than microseconds, and less of them in a
+            batch of texts.
     """
 
     carries_state: bool = False
+    costly: bool = False
     special_tokens: SpecialTokens
     segment: Segment
     vocabulary: Vocabulary
@@ -207,11 +211,23 @@ class LanguageModel(ABC):
 
     def score_words(self, text: Text, *, bos: bool = True, eos: bool = True) -> list[WordScore]:
         """Scores one text word by word; see `lmserve.scorer.Scorer`."""
-        scores = self.score_tokens([text], bos=bos, eos=eos)
-        data = self.segment(join_lines([text]))
-        words = written_words(data, len(scores.oov) - eos, self.special_tokens)
-        columns = (scores.log10_prob.tolist(), scores.ngram_length.tolist(), scores.oov.tolist())
-        return list(map(WordScore, *columns, [*words, "</s>"] if eos else words))
+        return self.score_words_of([text], bos=bos, eos=eos)[0]
+
+    def score_words_of(
+        self, texts: Sequence[Text], *, bos: bool = True, eos: bool = True
+    ) -> list[list[WordScore]]:
+        """Scores a batch of texts word by word, each as `score_words` does."""
+        scores = self.score_tokens(texts, bos=bos, eos=eos)
+        every: list[list[WordScore]] = []
+        for text, (begin, end) in zip(texts, pairwise(scores.starts.tolist()), strict=True):
+            data = self.segment(join_lines([text]))
+            words = written_words(data, end - begin - eos, self.special_tokens)
+            columns = (
+                column[begin:end].tolist()
+                for column in (scores.log10_prob, scores.ngram_length, scores.oov)
+            )
+            every.append(list(map(WordScore, *columns, [*words, "</s>"] if eos else words)))
+        return every
 
     def score(self, text: Text, *, bos: bool = True, eos: bool = True) -> float:
         """log10 P(text); `bos`, `eos` as in `score_texts`. Like `kenlm.Model.score`."""

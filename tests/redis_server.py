@@ -1,10 +1,11 @@
-"""A real Redis server for a test, on a socket in a folder of its own."""
+"""Real Redis servers for a test, on sockets in folders of their own."""
 
+import signal
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,12 +15,11 @@ from programs import program
 class RedisServer:
     """A server that can be killed and started again; it keeps nothing on disk."""
 
-    def __init__(self, program: str, folder: Path, password: str | None) -> None:
+    def __init__(self, program: str, folder: Path, options: Sequence[str]) -> None:
         self.socket = folder / "redis.sock"
+        self._log = folder / "log"
         self._command = [program, "--port", "0", "--unixsocket", str(self.socket)]
-        self._command += ["--save", "", "--dir", str(folder)]
-        if password is not None:
-            self._command += ["--requirepass", password]
+        self._command += ["--save", "", "--dir", str(folder), *options]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -27,12 +27,24 @@ class RedisServer:
         return f"unix://{self.socket}"
 
     def start(self) -> None:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(self._command, stdout=log)
         deadline_s = time.monotonic() + 20
         while not self._listens():
-            assert self._process.poll() is None, "redis-server ended at once"
+            assert self._process.poll() is None, self._log.read_text()
             assert time.monotonic() < deadline_s, "redis-server doesn't listen"
             time.sleep(0.01)
+
+    def stop(self) -> None:
+        """Takes its processor away: connections stay, answers don't come."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def kill(self) -> None:
         if self._process is not None:
@@ -46,12 +58,14 @@ class RedisServer:
 
 
 @contextmanager
-def running_redis(password: str | None = None) -> Iterator[RedisServer]:
+def running_redis(password: str | None = None, *options: str) -> Iterator[RedisServer]:
     """A running server; see `programs.program` for where there is none."""
     path = program("redis-server", "redis-server")
+    if password is not None:
+        options = ("--requirepass", password, *options)
     # Not pytest's folders, whose long names may not fit a socket's address.
     with tempfile.TemporaryDirectory(prefix="redis-") as folder:
-        server = RedisServer(path, Path(folder), password)
+        server = RedisServer(path, Path(folder), options)
         server.start()
         try:
             yield server

@@ -26,6 +26,7 @@ class Component(Protocol):
     segment: Segment
     vocabulary: Vocabulary
     carries_state: bool
+    costly: bool
     # Of the model's folder; a mixture has none, so that mixtures are not mixed.
     manifest: Any
 

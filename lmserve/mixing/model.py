@@ -62,6 +62,7 @@ class Mixture(LanguageModel):
             )
         first = self.components[0]
         self.carries_state = any(model.carries_state for model in self.components)
+        self.costly = method is Method.LOG_LINEAR or any(model.costly for model in self.components)
         self.special_tokens = first.special_tokens
         self.segment = first.segment
         self.vocabulary = first.vocabulary

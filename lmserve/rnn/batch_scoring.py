@@ -47,13 +47,12 @@ def _score(network: Network, targets: Numbers, first: int | None) -> Floats:
     seen = np.maximum(targets[:-1], 0)
     states = network.initial_states(batch)
     found = [np.empty((0, batch))]
-    if first is None:
-        output = states[-1][0].unsqueeze(0)
-    else:
-        activity, states = network.activity(torch.full((1, batch), first, device=device), states)
-        output = activity.whole
+    # Outputs that are there before any word is seen, for the targets that come next.
+    output = states[-1][0].unsqueeze(0)
+    if first is not None:
+        seen = np.concatenate((np.full((1, batch), first), seen))
+        output = output[:0]
     for start in range(0, len(targets), _LENGTH):
-        # The output before the first of these targets is there already.
         words = torch.from_numpy(seen[start : start + _LENGTH]).to(device)
         outputs = output
         if len(words) > 0:

@@ -52,6 +52,7 @@ class RecurrentModel(LanguageModel):
     """
 
     carries_state = True
+    costly = True
 
     def __init__(
         self,

@@ -24,7 +24,7 @@ from lmserve.service.middleware import RequestMiddleware
 from lmserve.service.problems import on_http_exception, on_invalid_request
 
 
-def create_app(service: Service, *, cache: ScoreCache) -> FastAPI:
+def create_app(service: Service, *, cache: ScoreCache | None = None) -> FastAPI:
     """Builds the application.
 
     Args:
@@ -37,7 +37,8 @@ def create_app(service: Service, *, cache: ScoreCache) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with service.models:
             yield
-        await cache.close()
+        if cache is not None:
+            await cache.close()
         await service.states.close()
 
     app = FastAPI(

@@ -1,8 +1,10 @@
 """Where scores of whole texts are kept between requests: the seam, and its in-process twin."""
 
+import math
 import struct
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import Protocol
 
 from lmserve.errors import OptionError
@@ -33,11 +35,25 @@ def unpack(value: bytes) -> TextScore:
     return score
 
 
+class CachePolicy(StrEnum):
+    """For which models scores are kept."""
+
+    AUTO = "auto"
+    ALL = "all"
+    OFF = "off"
+
+    def keeps(self, *, costly: bool) -> bool:
+        """Whether a model's scores are kept: by `AUTO`, if it is costly (`LanguageModel`)."""
+        return self is CachePolicy.ALL or (self is CachePolicy.AUTO and costly)
+
+
 class ScoreCache(Protocol):
     """Keeps scores by key. A cache may forget anything at any time, and never fails."""
 
-    async def get_many(self, keys: Sequence[bytes]) -> list[TextScore | None]:
-        """The score of each key, in order; None for a miss."""
+    async def get_many(
+        self, keys: Sequence[bytes], *, within_s: float = math.inf
+    ) -> list[TextScore | None]:
+        """The score of each key, in order; None for a miss, or where it takes longer than that."""
         ...
 
     async def set_many(self, scores: Mapping[bytes, TextScore]) -> None:
@@ -68,8 +84,11 @@ class LruCache:
         self._max_entries = max_entries
         self._scores: OrderedDict[bytes, TextScore] = OrderedDict()
 
-    async def get_many(self, keys: Sequence[bytes]) -> list[TextScore | None]:
-        """The score of each key, in order; None for a miss."""
+    async def get_many(
+        self, keys: Sequence[bytes], *, within_s: float = math.inf
+    ) -> list[TextScore | None]:
+        """The score of each key, in order; None for a miss. It is there at once."""
+        del within_s
         found = [self._scores.get(key) for key in keys]
         for key, score in zip(keys, found, strict=True):
             if score is not None:

@@ -1,13 +1,13 @@
 """What the routes have in common."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, HTTPException, Query
 from pydantic import BaseModel, ValidationError
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 
 from lmserve.service.decoding import decoded
 from lmserve.service.metrics import ServiceMetrics
@@ -23,6 +23,7 @@ MODEL_HEADER = "X-Model-Digest"
 NDJSON = "application/x-ndjson"
 
 Body = TypeVar("Body", bound=BaseModel)
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +37,8 @@ class Service:
     places: SessionPlaces = field(default_factory=SessionPlaces)
 
 
-def _service(connection: HTTPConnection) -> Service:
+# A coroutine, as FastAPI sends plain functions through a worker thread for every request.
+async def _service(connection: HTTPConnection) -> Service:
     service: Service = connection.app.state.service
     return service
 
@@ -96,6 +98,24 @@ async def read_context(request: Request, service: Service) -> bytes:
     max_bytes = service.settings.max_context_bytes
     detail = f"The body is longer than {max_bytes} bytes; send a shorter context, or fewer."
     return await _read(request, service, max_bytes, HTTPException(413, detail))
+
+
+async def while_connected(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
+    """The result of work for a request whose body was read, given up when the client leaves.
+
+    Raises:
+        ClientDisconnect: it left.
+    """
+    working = asyncio.create_task(work)
+    leaving = asyncio.ensure_future(request.receive())  # All that can still come.
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        working.cancel()
+        leaving.cancel()
 
 
 def parse(schema: type[Body], body: bytes) -> Body:

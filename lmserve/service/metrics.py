@@ -86,6 +86,11 @@ class ServiceMetrics:
         self.cache_errors = counter(
             "lmserve_cache_errors", "Errors, time-outs and malformed values of the cache."
         )
+        self.batches = counter("lmserve_batches", "Batches that a costly model scored.")
+        self.batched_texts = counter("lmserve_batched_texts", "Texts in these batches.")
+        self.overdue_batches = counter(
+            "lmserve_overdue_batches", "Batches that took too long, whose requests were refused."
+        )
         self.stream_line_errors = counter(
             "lmserve_stream_line_errors", "Streamed lines that were no text."
         )

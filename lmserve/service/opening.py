@@ -12,10 +12,11 @@ from lmserve.positions import beginning, read_text
 from lmserve.publishing.directory import ModelDirectory
 from lmserve.publishing.fetching import local_folder
 from lmserve.publishing.records import Pointer
-from lmserve.service.cache import ScoreCache
+from lmserve.service.cache import CachePolicy, ScoreCache
 from lmserve.service.metrics import ServiceMetrics
-from lmserve.service.scoring import CachedScorer
+from lmserve.service.scoring import CachedScorer, model_batcher
 from lmserve.service.served import ServedModel
+from lmserve.service.settings import ServiceSettings
 
 _DIGEST_CHARACTERS = 12
 
@@ -26,15 +27,17 @@ class ModelOpener:
 
     Attributes:
         cache: of scores, for all models: its keys tell them apart.
+        policy: for which models scores are kept.
         metrics: of the service.
-        thread_bytes: see `ServiceSettings`.
+        settings: of the service.
         device: where recurrent models compute.
         model_cache: folder for versions that are fetched from elsewhere.
     """
 
     cache: ScoreCache
+    policy: CachePolicy
     metrics: ServiceMetrics
-    thread_bytes: int
+    settings: ServiceSettings
     device: str
     model_cache: Path
 
@@ -76,8 +79,13 @@ class ModelOpener:
         created_s: float,
         versions: tuple[str, ...],
     ) -> ServedModel:
+        metrics, settings = self.metrics, self.settings
         scorer = CachedScorer(
-            model, cache=self.cache, metrics=self.metrics, thread_bytes=self.thread_bytes
+            model,
+            cache=self.cache if self.policy.keeps(costly=model.costly) else None,
+            metrics=metrics,
+            thread_bytes=settings.thread_bytes,
+            batcher=model_batcher(model, settings.batches, metrics) if model.costly else None,
         )
         return ServedModel(
             name=name,

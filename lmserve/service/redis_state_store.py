@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from redis.exceptions import RedisError, ResponseError
 
 from lmserve.errors import OptionError, ServiceError
-from lmserve.service.redis_cache import Breaker, connect
+from lmserve.service.breaker import Breaker
+from lmserve.service.redis_connection import connect, disconnect
 from lmserve.service.state_store import new_id
 
 _KEY_PREFIX = "lmserve:state:1:"
@@ -20,7 +21,7 @@ class RedisStateStore:
     """A `StateStore` in Redis.
 
     Args:
-        url: as `redis_cache.connect` takes it.
+        url: as `redis_connection.connect` takes it.
         time_to_live_s: seconds until Redis forgets a state.
         timeout_s: longest wait for a connection or a reply. Longer than a cache's: who has no state
             must begin again.
@@ -103,7 +104,7 @@ class RedisStateStore:
 
     async def close(self) -> None:
         """Ends the connections."""
-        await self._redis.aclose()
+        await disconnect(self._redis)
 
     def _report(self, error: Exception) -> None:
         """Counts every error, and logs one now and then: a dead Redis must not fill the disk."""

@@ -8,7 +8,6 @@ from starlette.exceptions import HTTPException
 
 from lmserve.errors import ServiceError, StateError
 from lmserve.language_model import LanguageModel
-from lmserve.ngram.model import NgramModel
 from lmserve.positions import Position, unpack_position
 from lmserve.service.state_store import StateStore, is_id
 
@@ -43,10 +42,10 @@ async def compute(model: LanguageModel, call: Callable[[], Result], *, long: boo
     """The result of a call of a model, in a worker thread where the event loop would be held up.
 
     Args:
-        model: words of n-gram models take microseconds, of all others milliseconds.
+        model: a word takes microseconds, or milliseconds where it is costly.
         call: what to compute.
         long: whether it takes longer than that with any model.
     """
-    if long or not isinstance(model, NgramModel):
+    if long or model.costly:
         return await asyncio.to_thread(call)
     return call()

@@ -23,6 +23,7 @@ from lmserve.service.context import (
     problems,
     read_body,
     too_long,
+    while_connected,
 )
 from lmserve.service.continuations import continued
 from lmserve.service.schemas import ScoreRequest, ScoreResponse
@@ -79,7 +80,8 @@ async def score(request: Request, service: InService) -> Response:
         scores = await continued(service, model, asked)
     else:
         options = ScoreOptions(words=asked.words, bos=asked.bos, eos=asked.eos)
-        scores = await model.scorer.answers(asked.encoded_texts(), options)
+        scoring = model.scorer.answers(asked.encoded_texts(), options)
+        scores = await (while_connected(request, scoring) if model.scorer.batches else scoring)
     # Put together from JSON: scores of words are long, and orjson holds up the event loop.
     answer = (orjson.dumps(model.digest), b",".join(scores))
     return Response(

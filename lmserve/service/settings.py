@@ -1,8 +1,9 @@
 """Limits of the scoring service."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lmserve.errors import OptionError
+from lmserve.service.batching import BatchLimits
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -38,6 +39,7 @@ class ServiceSettings:
         state_time_to_live_s: seconds that states are kept for clients that come back.
         echo_request_id: whether answers have the header X-Request-ID; False behind a proxy that
             adds it.
+        batches: of models that are costly, which score texts of several requests at once.
 
     Raises:
         OptionError: a limit below 0, or one of 0 other than `thread_bytes` and `max_sessions`.
@@ -61,6 +63,7 @@ class ServiceSettings:
     max_kept_texts: int = 1024
     state_time_to_live_s: int = 3600
     echo_request_id: bool = True
+    batches: BatchLimits = field(default_factory=BatchLimits)
 
     def __post_init__(self) -> None:
         least = {

@@ -70,7 +70,7 @@ def running(tiny_model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         port = free_port()
         log = tmp_path_factory.mktemp("serving") / "log"
         command = [sys.executable, "-m", "jobs.serve", str(tiny_model_path)]
-        command += ["--port", str(port), "--replicas", "2", "--redis", redis.url]
+        command += ["--port", str(port), "--replicas", "2", "--redis", redis.url, "--cache", "all"]
         environment = os.environ | {"LMSERVE_REDIS_PASSWORD": PASSWORD}
         with log.open("wb") as output:
             process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)

@@ -10,14 +10,16 @@ from scorers import table
 
 from lmserve.scorer import Scorer
 from lmserve.service.app import create_app
+from lmserve.service.batching import Batcher
 from lmserve.service.cache import LruCache, ScoreCache
 from lmserve.service.context import Service
 from lmserve.service.metrics import ServiceMetrics
 from lmserve.service.schemas import Problem, ScoreResponse
-from lmserve.service.scoring import CachedScorer
+from lmserve.service.scoring import CachedScorer, Scored, ScoreOptions
 from lmserve.service.served import Catalogue, ServedModel
 from lmserve.service.settings import ServiceSettings
 
+MakeBatcher = Callable[[ServiceMetrics], Batcher[ScoreOptions, Scored]]
 Use = Callable[[httpx.AsyncClient], Awaitable[Any]]
 
 
@@ -25,14 +27,23 @@ class Harness:
     """The application around a scorer, and its metrics."""
 
     def __init__(
-        self, scorer: Scorer | None = None, *, cache: ScoreCache | None = None, **limits: Any
+        self,
+        scorer: Scorer | None = None,
+        *,
+        cache: ScoreCache | None = None,
+        batcher: MakeBatcher | None = None,
+        **limits: Any,
     ) -> None:
         self.scorer = scorer or table()
         self.metrics = ServiceMetrics()
         settings = ServiceSettings(**limits)
         kept = cache or LruCache()
         scorer_behind_cache = CachedScorer(
-            self.scorer, cache=kept, metrics=self.metrics, thread_bytes=settings.thread_bytes
+            self.scorer,
+            cache=kept,
+            metrics=self.metrics,
+            thread_bytes=settings.thread_bytes,
+            batcher=batcher(self.metrics) if batcher else None,
         )
         served = ServedModel(
             name="table", version="1", model=self.scorer, scorer=scorer_behind_cache

@@ -16,8 +16,9 @@ from redis_server import RedisServer, running_redis
 
 from lmserve.errors import OptionError
 from lmserve.scorer import TextScore
+from lmserve.service.breaker import Breaker
 from lmserve.service.cache import LruCache, pack, unpack
-from lmserve.service.redis_cache import Breaker, RedisCache
+from lmserve.service.redis_cache import RedisCache
 
 ONE = TextScore(-1.5, 3, 1)
 TWO = TextScore(-math.inf, 2, 0)

@@ -16,7 +16,7 @@ from lmserve.errors import OptionError
 from lmserve.publishing.directory import ModelDirectory
 from lmserve.publishing.publishing import publish, rollback
 from lmserve.service.app import create_app
-from lmserve.service.cache import LruCache
+from lmserve.service.cache import CachePolicy, LruCache
 from lmserve.service.context import Service
 from lmserve.service.following import FollowingCatalogue
 from lmserve.service.metrics import ServiceMetrics
@@ -35,8 +35,9 @@ class Following:
         cache = LruCache()
         opener = ModelOpener(
             cache=cache,
+            policy=CachePolicy.AUTO,
             metrics=self.metrics,
-            thread_bytes=4096,
+            settings=ServiceSettings(),
             device="cpu",
             model_cache=folder / "unused",
         )
