@@ -4,20 +4,18 @@ Collects English text (or takes yours), builds a model on Ray, evaluates it on s
 seen, serves it, streams sentences through the service, and shows what the scores tell.
 """
 
-import re
 import shutil
 import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
 import lmserve
 from jobs.shading import score_table, write_picture
 from jobs.shell import BuildDisplay, output, progress_bar, run
-from lmserve.client import Client
 from lmserve.errors import OptionError
 from lmserve.evaluation import evaluate
 from lmserve.ngram.discounting import FALLBACK_DISCOUNTS
@@ -26,6 +24,9 @@ from lmserve.text.documentation import Document, collect_documentation, split_he
 from lmserve.text.examples import distinct_lines, examples, split_lines
 from lmserve.text.sources import BLOCK_BYTES, find_files, split
 from lmserve.text.special_tokens import SpecialTokens
+
+if TYPE_CHECKING:
+    from lmserve.client import Client
 
 _STREAMED = 5000
 _SEED = 1
@@ -45,9 +46,10 @@ def demo(
     order: Annotated[int, Option(help="Words of the longest n-gram.")] = 5,
 ) -> None:
     """Build a model of real text, evaluate it, serve it, and stream sentences through it."""
-    # Here, so that without Ray it is named before anything is written.
+    # Here, so that what is not installed is named before anything is written.
     import cluster.build
     import cluster.serving  # noqa: F401
+    import lmserve.client  # noqa: F401
 
     started_s = time.monotonic()
     files = None if corpus is None else find_files([str(corpus)])
@@ -143,22 +145,20 @@ def _documentation() -> list[Document]:
 def _serve(folder: Path, sentences: list[str], examples: list[tuple[str, str]]) -> None:
     """Serves the model for as long as it takes to show what it says."""
     from cluster.serving import ServeConfig, serving
+    from lmserve.client import Client
 
-    with serving(ServeConfig(model=folder / "model", port=_free_port())) as url:
-        client = Client(url)
+    config = ServeConfig(model=folder / "model", port=_free_port())
+    with serving(config) as url, Client(url) as client:
         output.print(f"up at {url}")
-        _step("5. Sentences streamed through one open request, twice")
+        _step("5. Sentences streamed through the service")
         streamed = sentences[:_STREAMED]
-        for name in ("first", "second"):
-            before = _cache_hits(client)
-            started_s = time.monotonic()
-            answers = list(client.score_stream(streamed))
-            seconds = time.monotonic() - started_s
-            hits = _cache_hits(client) - before
-            output.print(
-                f"{name} pass: {len(answers):,} answers to {len(streamed):,} sentences, "
-                f"{len(answers) / seconds:,.0f} a second, {hits:,} from the cache"
-            )
+        started_s = time.monotonic()
+        answers = list(client.score_stream(streamed))
+        seconds = time.monotonic() - started_s
+        output.print(
+            f"{len(answers):,} answers to {len(streamed):,} sentences, "
+            f"{len(answers) / seconds:,.0f} a second"
+        )
         _step("6. What the scores tell")
         if not examples:
             output.print("No held-out sentence is of a length to show.")
@@ -166,7 +166,7 @@ def _serve(folder: Path, sentences: list[str], examples: list[tuple[str, str]]) 
         _show(client, examples, folder / "scores.svg")
 
 
-def _show(client: Client, examples: list[tuple[str, str]], picture: Path) -> None:
+def _show(client: "Client", examples: list[tuple[str, str]], picture: Path) -> None:
     answers = client.score([text for _, text in examples], words=True)
     scored = [(kind, answer) for (kind, _), answer in zip(examples, answers, strict=True)]
     output.print(score_table(scored, colours=output.color_system is not None))
@@ -184,11 +184,6 @@ def _next_steps(folder: Path) -> None:
         "lmserve demo --corpus my-text.txt",
     ):
         output.print(f"  {command}", highlight=False, soft_wrap=True)
-
-
-def _cache_hits(client: Client) -> int:
-    match = re.search(r"^lmserve_cache_hits_total (\S+)$", client.metrics(), re.MULTILINE)
-    return int(float(match[1])) if match else 0
 
 
 def _free_port() -> int:

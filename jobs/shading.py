@@ -11,14 +11,12 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from lmserve.client import Answer
-
 _PICTURE_COLUMNS = 100
 # From expected (p = 1) to astonishing (p = 1/100,000), as background colours.
 _SHADES = ("#1b5e20", "#33691e", "#6d6a12", "#a65d00", "#b23c17", "#b71c1c")
 
 
-def score_table(scored: Iterable[tuple[str, Answer]], *, colours: bool) -> Table:
+def score_table(scored: Iterable[tuple[str, Mapping[str, Any]]], *, colours: bool) -> Table:
     """The sentences of some answers, each with its kind; a line after every "nonsense"."""
     table = Table("", "perplexity", "words, shaded by surprise", caption=legend(colours=colours))
     for kind, answer in scored:

@@ -70,7 +70,35 @@ class StateError(LmserveError):
 
 
 class ServiceError(LmserveError):
-    """A running service cannot be reached, or refuses."""
+    """A running service cannot be reached, or refuses.
+
+    Args:
+        problem: as in `LmserveError`.
+        remedy: as in `LmserveError`.
+        status: of HTTP; None where no complete answer came.
+        detail: what the service says is wrong.
+        request_id: by which the service's log names the request.
+        passing: whether the same request may succeed later.
+        retry_after_s: how long the service asks to wait before that, in seconds.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        remedy: str,
+        *,
+        status: int | None = None,
+        detail: str | None = None,
+        request_id: str | None = None,
+        passing: bool = False,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(problem, remedy)
+        self.status = status
+        self.detail = detail
+        self.request_id = request_id
+        self.passing = passing
+        self.retry_after_s = retry_after_s
 
 
 class DependencyError(LmserveError, ImportError):

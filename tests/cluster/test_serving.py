@@ -26,7 +26,7 @@ else:
     from backports import zstd
 
 from cluster.serving import ServeConfig, serving
-from lmserve.client import Client
+from lmserve.client import Client, Retry
 from lmserve.errors import ModelError, OptionError, ServiceError
 from lmserve.scorer import Scorer
 
@@ -233,15 +233,15 @@ def test_a_client_that_leaves_is_counted(running: Running) -> None:
 
 
 def test_the_client_streams_and_scores(running: Running, tiny_model: Scorer) -> None:
-    client = Client(running.url)
     texts = [f"w{i % 40} w{i % 7}\nw0" for i in range(3000)]
     expected = tiny_model.score_texts(texts).rows()
-    answers = list(client.score_stream(iter(texts)))
-    assert [(a["log10_prob"], a["tokens"], a["oov"]) for a in answers] == expected
-    scored = client.score(texts[:3], words=True)
-    assert [answer["log10_prob"] for answer in scored] == [row[0] for row in expected[:3]]
-    assert [word["word"] for word in scored[0]["words"]] == ["w0", "w0", "w0", "</s>"]
-    assert "lmserve_sentences_total" in client.metrics()
+    with Client(running.url) as client:
+        answers = list(client.score_stream(iter(texts)))
+        assert [(a["log10_prob"], a["tokens"], a["oov"]) for a in answers] == expected
+        scored = client.score(texts[:3], words=True)
+        assert [answer["log10_prob"] for answer in scored] == [row[0] for row in expected[:3]]
+        assert [word["word"] for word in scored[0]["words"]] == ["w0", "w0", "w0", "</s>"]
+        assert "lmserve_sentences_total" in client.metrics()
 
 
 def test_the_client_takes_answers_into_account(running: Running) -> None:
@@ -253,9 +253,10 @@ def test_the_client_takes_answers_into_account(running: Running) -> None:
             yield f"w{i}"
             answered.acquire()
 
-    for answer in Client(running.url).score_stream(texts(), batch=1):
-        answers.append(answer["log10_prob"])
-        answered.release()
+    with Client(running.url) as client:
+        for answer in client.score_stream(texts(), batch=1):
+            answers.append(answer["log10_prob"])
+            answered.release()
     assert len(answers) == 10
 
 
@@ -264,14 +265,16 @@ def test_the_client_passes_on_what_goes_wrong(running: Running) -> None:
         yield "w0"
         raise KeyError("the caller's own")
 
-    with pytest.raises(KeyError, match="the caller's own"):
-        list(Client(running.url).score_stream(texts()))
-    with pytest.raises(ServiceError, match="answered 422"):
-        Client(running.url).score([1])  # type: ignore[list-item]
-    with pytest.raises(ServiceError, match="does not answer"):
-        Client(f"http://127.0.0.1:{free_port()}").score(["w0"])
-    with pytest.raises(ServiceError, match="is no URL"):
-        Client("127.0.0.1:8000").metrics()
+    with Client(running.url) as client:
+        with pytest.raises(KeyError, match="the caller's own"):
+            list(client.score_stream(texts()))
+        with pytest.raises(ServiceError, match="answered 422"):
+            client.score([1])  # type: ignore[list-item]
+    with (
+        Client(f"http://127.0.0.1:{free_port()}", retry=Retry(attempts=1)) as client,
+        pytest.raises(ServiceError, match="does not answer"),
+    ):
+        client.score(["w0"])
 
 
 def test_it_stops_when_told_to(running: Running) -> None:

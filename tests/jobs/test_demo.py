@@ -37,19 +37,10 @@ def test_it_leaves_text_and_model(demo: tuple[Path, str, str]) -> None:
     assert lmserve.load(folder / "model", check=True).order == 5
 
 
-def test_every_sentence_is_answered_and_the_second_time_from_the_cache(
-    demo: tuple[Path, str, str],
-) -> None:
+def test_every_sentence_is_answered(demo: tuple[Path, str, str]) -> None:
     folder, stdout, _ = demo
     sentences = len((folder / "held-out.txt").read_text().splitlines())
-    passes = re.findall(
-        r"(first|second) pass: ([\d,]+) answers to ([\d,]+) sentences.*?([\d,]+) from the\s+cache",
-        stdout,
-        re.DOTALL,
-    )
-    numbers = {name: [int(x.replace(",", "")) for x in rest] for name, *rest in passes}
-    assert numbers["first"][:2] == numbers["second"][:2] == [sentences, sentences]
-    assert numbers["second"][2] == sentences
+    assert f"{sentences:,} answers to {sentences:,} sentences" in " ".join(stdout.split())
 
 
 def test_fluent_text_is_less_surprising_than_nonsense(demo: tuple[Path, str, str]) -> None:

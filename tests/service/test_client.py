@@ -1,229 +1,159 @@
-"""The client with services that break, refuse, stall or are not there."""
+"""Both clients with the real application behind a real socket, and what their requests say."""
 
-import contextlib
-import socket
-import threading
-import time
-from collections.abc import Callable, Iterator
-from typing import BinaryIO
+import gzip
+import json
+import pickle
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import pytest
+import trustme
+from client_kinds import KINDS, call, stream
+from harness import Harness
+from raw_server import Handle, answer, raw_server, read_head, read_whole, scores
+from restartable_server import RestartableServer, running_server
 
 from lmserve.client import Client
 from lmserve.errors import OptionError, ServiceError
 
-# What the service does with a connection: reads from one file, and writes to the other.
-Handle = Callable[[BinaryIO, BinaryIO], object]
-
-CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-SCORE = b'{"log10_prob":-1.0}\n'
-END = b"0\r\n\r\n"
+pytestmark = pytest.mark.parametrize("kind", KINDS)
 
 
-def chunk(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data)
+@pytest.fixture(scope="module")
+def server() -> Iterator[RestartableServer]:
+    with running_server(Harness().app) as server:
+        yield server
 
 
-@contextlib.contextmanager
-def service(handle: Handle) -> Iterator[str]:
-    """The URL of a service for one connection."""
-
-    def serve() -> None:
-        connection, _ = listener.accept()
-        with (
-            connection,
-            connection.makefile("rb") as reader,
-            connection.makefile("wb", buffering=0) as writer,
-            contextlib.suppress(OSError),
-        ):
-            handle(reader, writer)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        thread.join(10)
-        assert not thread.is_alive()
+def test_texts_are_scored(kind: str, server: RestartableServer) -> None:
+    known, unknown = call(kind, server.url, "score", ["the cat", "dog"])
+    assert (known["log10_prob"], known["tokens"], known["oov"]) == (-3.5, 3, 0)
+    assert (unknown["log10_prob"], unknown["tokens"], unknown["oov"]) == (-3.5, 2, 1)
+    assert call(kind, server.url, "score", []) == []
 
 
-def read_head(reader: BinaryIO) -> bytes:
-    return b"".join(iter(reader.readline, b"\r\n"))
+def test_options_reach_the_service(kind: str, server: RestartableServer) -> None:
+    options: dict[str, Any] = {"words": True, "eos": False, "model": "table"}
+    [answer] = call(kind, server.url, "score", ["the cat"], **options)
+    assert [word["word"] for word in answer["words"]] == ["the", "cat"]
+    assert stream(kind, server.url, ["the cat"], **options) == [answer]
 
 
-def read_body(reader: BinaryIO) -> int:
-    """How many lines the chunks of a body have."""
-    lines = 0
-    while size := int(reader.readline(), 16):
-        lines += reader.read(size).count(b"\n")
-        reader.readline()
-    reader.readline()
-    return lines
+def test_health_and_metrics(kind: str, server: RestartableServer) -> None:
+    assert call(kind, server.url, "health") == {"status": "ok", "model": "ab" * 32}
+    assert "lmserve_requests_total" in call(kind, server.url, "metrics")
 
 
-def answering(answer: bytes) -> Handle:
-    """Reads a whole stream, then writes `answer` and ends the connection."""
+def test_a_refusal_says_what_the_service_says(kind: str, server: RestartableServer) -> None:
+    with pytest.raises(ServiceError, match="answered 404 to the texts: There is no mod") as caught:
+        call(kind, server.url, "score", ["the"], model="none")
+    error = pickle.loads(pickle.dumps(caught.value))
+    assert error.status == 404
+    assert error.detail.startswith("There is no model 'none'")
+    assert len(error.request_id) == 32
+    assert not error.passing
+    assert error.remedy == "The answer says what to change."
+
+
+@pytest.mark.parametrize("batch", [1, 7, 60, 256])
+def test_every_text_of_a_stream_has_one_answer(
+    kind: str, server: RestartableServer, batch: int
+) -> None:
+    texts = [f"{'the ' * (number % 5)}\ncat" for number in range(60)]
+    answers = stream(kind, server.url, texts, batch=batch)
+    assert [answer["tokens"] for answer in answers] == [2 + number % 5 for number in range(60)]
+    assert stream(kind, server.url, [], batch=batch) == []
+
+
+def test_long_texts_make_short_blocks(kind: str) -> None:
+    harness = Harness()
+    with running_server(harness.app) as server:
+        answers = stream(kind, server.url, ["the " * 10_000] * 4, words=True)
+    assert [len(answer["words"]) for answer in answers] == [10_001] * 4
+    assert harness.count("lmserve_requests_total", route="/v1/score", status="200") == 2
+
+
+def test_the_certificate_is_checked(kind: str, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    trusted, other = tmp_path / "ca.pem", tmp_path / "other.pem"
+    authority.cert_pem.write_to_path(trusted)
+    trustme.CA().cert_pem.write_to_path(other)
+    identity = tmp_path / "server.pem"
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(identity)
+    texts = ["the cat"] * 1000
+    with running_server(Harness().app, ssl_certfile=identity) as server:
+        assert server.url.startswith("https://")
+        for verify in (trusted, ssl.create_default_context(cafile=trusted), False):
+            answers = stream(kind, server.url, texts, batch=100, client={"verify": verify})
+            assert [answer["log10_prob"] for answer in answers] == [-3.5] * 1000
+        for verify in (other, True):
+            with pytest.raises(ServiceError, match="not to be trusted") as caught:
+                stream(kind, server.url, texts, client={"verify": verify})
+            assert not caught.value.passing
+
+
+def test_a_file_without_certificates_is_named(kind: str, tmp_path: Path) -> None:
+    del kind
+    (tmp_path / "empty.pem").touch()
+    for name in ("none.pem", "empty.pem"):
+        with pytest.raises(OptionError, match=name):
+            Client("https://h", verify=tmp_path / name)
+
+
+def hearing(requests: list[tuple[bytes, bytes]]) -> Handle:
+    """Keeps the heads and bodies of requests for one score."""
 
     def handle(reader: BinaryIO, writer: BinaryIO) -> None:
-        read_head(reader)
-        read_body(reader)
-        writer.write(answer)
+        requests.append(read_whole(reader))
+        writer.write(answer(scores("a")))
 
     return handle
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        CHUNKED + chunk(SCORE),
-        CHUNKED + chunk(SCORE) + chunk(SCORE)[:12],
-        CHUNKED + chunk(SCORE + b'{"log10_prob"'),
-        CHUNKED + chunk(SCORE) + END,
-        CHUNKED + chunk(SCORE) + b"nonsense\r\n",
-    ],
-    ids=["between chunks", "within a chunk", "within a line", "in good order", "with nonsense"],
-)
-def test_a_stream_that_ends_early_is_an_error(answer: bytes) -> None:
-    with service(answering(answer)) as url:
-        answers = Client(url).score_stream(["a", "b", "c"])
-        assert next(answers) == {"log10_prob": -1.0}
-        with pytest.raises(ServiceError, match="1 answers to 3 texts;"):
-            next(answers)
+def test_the_key_is_a_bearer_token(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    requests: list[tuple[bytes, bytes]] = []
+    for key, variable in (("given", "other"), (None, "variable"), (None, "")):
+        monkeypatch.setenv("LMSERVE_API_KEY", variable)
+        with raw_server(hearing(requests)) as url:
+            call(kind, url, "score", ["a"], client={"api_key": key})
+    found = [head.lower().partition(b"authorization: ")[2].split(b"\r")[0] for head, _ in requests]
+    assert found == [b"bearer given", b"bearer variable", b""]
 
 
-def test_a_service_that_ends_before_all_is_sent_is_an_error() -> None:
-    more = threading.Event()
-
-    def texts() -> Iterator[str]:
-        yield "a"
-        more.wait(10)
-
-    def handle(reader: BinaryIO, writer: BinaryIO) -> None:
-        read_head(reader)
-        writer.write(CHUNKED + chunk(SCORE) + END)
-
-    with service(handle) as url, pytest.raises(ServiceError, match="1 answers to 1 texts sent so"):
-        list(Client(url).score_stream(texts(), batch=1))
-    more.set()
-
-
-def test_more_answers_than_texts_are_an_error() -> None:
-    with (
-        service(answering(CHUNKED + chunk(SCORE * 2) + END)) as url,
-        pytest.raises(ServiceError, match="2 answers to 1 texts"),
-    ):
-        list(Client(url).score_stream(["a"]))
-
-
-def test_a_refused_text_is_an_error_after_the_answers_before_it() -> None:
-    refusal = b'{"error":{"status":413,"detail":"the line is too long"},"line":2}\n'
-    with service(answering(CHUNKED + chunk(SCORE + refusal + SCORE) + END)) as url:
-        answers = Client(url).score_stream(["a", "b", "c"])
-        assert next(answers) == {"log10_prob": -1.0}
-        with pytest.raises(ServiceError, match="refused text 2: the line is too long"):
-            next(answers)
-
-
-@pytest.mark.parametrize("answer", [b"<html>\n", b"[]\n", b"7\n"])
-def test_what_is_no_answer_is_an_error(answer: bytes) -> None:
-    with (
-        service(answering(CHUNKED + chunk(answer) + END)) as url,
-        pytest.raises(ServiceError, match="broke off"),
-    ):
-        list(Client(url).score_stream(["a"]))
-
-
-def test_a_consumer_may_pause_for_longer_than_the_timeout() -> None:
-    """Meanwhile neither side reads, and texts wait for room: that is no fault of the service."""
-    resumed = threading.Event()
-
-    def handle(reader: BinaryIO, writer: BinaryIO) -> None:
-        read_head(reader)
-        writer.write(CHUNKED + chunk(SCORE))
-        resumed.wait(10)
-        writer.write(chunk(SCORE * (read_body(reader) - 1)) + END)
-
-    texts = ["x" * 1000] * 20_000
-    with service(handle) as url:
-        answers = Client(url, timeout_s=1.0).score_stream(texts)
-        next(answers)
-        threading.Timer(2.5, resumed.set).start()
-        assert resumed.wait(10)
-        assert len(list(answers)) == len(texts) - 1
-
-
-def test_silence_is_an_error() -> None:
-    done = threading.Event()
-    with service(lambda *_: done.wait(10)) as url:
-        client = Client(url, timeout_s=0.1)
-        with pytest.raises(ServiceError, match="0 answers to 1 texts; TimeoutError"):
-            list(client.score_stream(["a"]))
-        done.set()
-
-
-@pytest.mark.parametrize("error", [KeyError("own"), ConnectionError("own"), TimeoutError("own")])
-def test_what_the_iterable_raises_midway_is_raised(error: Exception) -> None:
-    answered = threading.Event()
-
-    def texts() -> Iterator[str]:
-        yield "a"
-        answered.wait(10)
-        raise error
-
-    def handle(reader: BinaryIO, writer: BinaryIO) -> None:
-        read_head(reader)
-        writer.write(CHUNKED + chunk(SCORE))
-        reader.read()
-
-    with service(handle) as url:
-        answers = Client(url).score_stream(texts(), batch=1)
-        next(answers)
-        answered.set()
-        with pytest.raises(type(error), match="own"):
-            next(answers)
-
-
-def test_a_consumer_that_leaves_ends_the_connection() -> None:
-    def texts() -> Iterator[str]:
-        while True:
-            yield "x" * 1000
-
-    def handle(reader: BinaryIO, writer: BinaryIO) -> None:
-        read_head(reader)
-        writer.write(CHUNKED + chunk(SCORE))
-        reader.read()
-
-    before = threading.active_count()
-    with service(handle) as url:
-        answers = Client(url).score_stream(texts())
-        next(answers)
-        answers.close()  # type: ignore[attr-defined]
-    deadline_s = time.monotonic() + 10
-    while threading.active_count() > before:
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
+def test_long_bodies_are_compressed_where_asked_for(kind: str) -> None:
+    requests: list[tuple[bytes, bytes]] = []
+    for text in ("a", "a" * 1000):
+        with raw_server(hearing(requests)) as url:
+            call(kind, url, "score", [text], client={"gzip_bytes": 1000})
+    (short_head, short), (long_head, long) = requests
+    assert b"content-encoding" not in short_head.lower()
+    assert json.loads(short) == {"texts": ["a"]}
+    assert b"content-encoding: gzip" in long_head.lower()
+    assert json.loads(gzip.decompress(long)) == {"texts": ["a" * 1000]}
 
 
 @pytest.mark.parametrize("path", ["", "/", "/lm", "/lm/"])
-def test_the_path_of_the_url_is_kept(path: str) -> None:
+def test_the_path_of_the_url_is_kept(kind: str, path: str) -> None:
     heads: list[bytes] = []
 
     def handle(reader: BinaryIO, writer: BinaryIO) -> None:
         heads.append(read_head(reader))
-        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+        writer.write(answer(b"", status="404 Not Found"))
 
-    calls: list[Callable[[Client], object]] = [
-        lambda client: client.score(["a"]),
-        lambda client: list(client.score_stream([])),
-        lambda client: client.metrics(),
-    ]
-    for call in calls:
-        with service(handle) as url, pytest.raises(ServiceError, match="404"):
-            call(Client(url + path))
+    for method, arguments in (("score", [["a"]]), ("metrics", []), ("health", []), ("models", [])):
+        with raw_server(handle) as url, pytest.raises(ServiceError, match="404"):
+            call(kind, url + path, method, *arguments)
+    with raw_server(handle) as url, pytest.raises(ServiceError, match="404"):
+        stream(kind, url + path, ["a"])
     prefix = path.rstrip("/").encode()
-    assert [head.split()[1] for head in heads] == [
-        prefix + b"/v1/score",
-        prefix + b"/v1/score/stream?words=false",
-        prefix + b"/metrics",
+    assert [head.split()[1].removeprefix(prefix) for head in heads] == [
+        b"/v1/score",
+        b"/metrics",
+        b"/healthz",
+        b"/v1/models",
+        b"/v1/score/stream",
     ]
 
 
@@ -231,32 +161,31 @@ def test_the_path_of_the_url_is_kept(path: str) -> None:
     "url",
     ["", "h:80", "ftp://h", "http://", "http://h:x", "http://h:0", "http://h:99999", "http://["],
 )
-def test_what_is_no_url_is_named(url: str) -> None:
+def test_what_is_no_url_is_named(kind: str, url: str) -> None:
     with pytest.raises(ServiceError, match="is no URL"):
-        Client(url)
+        call(kind, url, "health")
 
 
 @pytest.mark.parametrize("url", ["http://a..b", "http://127.0.0.1:1/ü", "http://127.0.0.1:1/a b"])
-def test_a_url_that_leads_nowhere_is_an_error(url: str) -> None:
+def test_a_url_that_leads_nowhere_is_an_error(kind: str, url: str) -> None:
     with pytest.raises(ServiceError, match="does not answer"):
-        Client(url).score(["a"])
+        call(kind, url, "score", ["a"])
     with pytest.raises(ServiceError, match="does not answer"):
-        list(Client(url).score_stream(["a"]))
+        stream(kind, url, ["a"])
 
 
-@pytest.mark.parametrize("missing_bytes", [0, 100])
-@pytest.mark.parametrize("body", [b'{"scores": [', b'{"scores": []}', b"{}", b"[]", b"<html>"])
-def test_an_answer_that_is_incomplete_is_an_error(body: bytes, missing_bytes: int) -> None:
-    length = len(body) + missing_bytes
-
-    def handle(reader: BinaryIO, writer: BinaryIO) -> None:
-        read_head(reader)
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (length, body))
-
-    with service(handle) as url, pytest.raises(ServiceError, match="broke off"):
-        Client(url).score(["a"])
+def test_errors_do_not_show_the_password_of_a_url(kind: str) -> None:
+    with pytest.raises(ServiceError, match=r"http://127\.0\.0\.1:1") as caught:
+        call(kind, "http://user:hunter2@127.0.0.1:1", "health")
+    assert "hunter2" not in str(caught.value)
 
 
-def test_a_batch_has_a_text() -> None:
-    with pytest.raises(OptionError, match="batch is 0"):
-        next(Client("http://h").score_stream(["a"], batch=0))
+@pytest.mark.parametrize("options", [{"batch": 0}, {"client": {"in_flight": 0}}])
+def test_streams_have_at_least_one_text_and_one_request(kind: str, options: Any) -> None:
+    with pytest.raises(OptionError, match=r"(batch|in_flight) is 0"):
+        stream(kind, "http://h", ["a"], **options)
+
+
+def test_what_is_no_unicode_is_named(kind: str) -> None:
+    with pytest.raises(OptionError, match="cannot be sent"):
+        call(kind, "http://h", "score", ["\udc80"])
