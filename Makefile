@@ -44,5 +44,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 $(COMPLETE): $(INSTALLED)
 	@echo "Installing what recurrent networks and tests need (PyTorch is large) ..."
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray,rnn,serve,client,tokenizers,remote,bench,dev]'
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray,rnn,serve,client,otel,tokenizers,remote,bench,dev]'
 	@touch $@

@@ -26,7 +26,8 @@ from typer import Argument, Option, run
 import lmserve
 from benchmarks.measure import environment
 from benchmarks.steady_load import SteadyLoad, describe
-from cluster.serving import ServeConfig, serving
+from cluster.serve_config import ServeConfig
+from cluster.serving import serving
 
 _NAME = "model"
 _REPLICAS = 2

@@ -10,6 +10,7 @@ from jobs.export import export
 from jobs.gradient_report import gradient_report
 from jobs.import_arpa import import_model
 from jobs.info import info
+from jobs.keys import keys
 from jobs.mix import mix_models
 from jobs.next_words import next_words
 from jobs.prune import prune
@@ -46,6 +47,7 @@ app.command("publish")(publish)
 app.command("rollback")(rollback)
 app.command("models")(list_models)
 app.command("serve")(serve)
+app.add_typer(keys, name="keys")
 app.command("demo")(demo)
 
 

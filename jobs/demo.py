@@ -7,10 +7,11 @@ seen, serves it, streams sentences through the service, and shows what the score
 import shutil
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import pyarrow as pa
 from typer import Option
 
 import lmserve
@@ -144,21 +145,28 @@ def _documentation() -> list[Document]:
 
 def _serve(folder: Path, sentences: list[str], examples: list[tuple[str, str]]) -> None:
     """Serves the model for as long as it takes to show what it says."""
-    from cluster.serving import ServeConfig, serving
+    from cluster.serve_config import ServeConfig
+    from cluster.serving import serving
     from lmserve.client import Client
 
     config = ServeConfig(model=folder / "model", port=_free_port())
     with serving(config) as url, Client(url) as client:
         output.print(f"up at {url}")
-        _step("5. Sentences streamed through the service")
+        _step("5. Sentences streamed through the service, as lines and as a table")
         streamed = sentences[:_STREAMED]
-        started_s = time.monotonic()
-        answers = list(client.score_stream(streamed))
-        seconds = time.monotonic() - started_s
-        output.print(
-            f"{len(answers):,} answers to {len(streamed):,} sentences, "
-            f"{len(answers) / seconds:,.0f} a second"
-        )
+        table = pa.table({"text": streamed})
+        ways: dict[str, Callable[[], int]] = {
+            "lines": lambda: len(list(client.score_stream(streamed))),
+            "table": lambda: client.score_arrow(table).num_rows,
+        }
+        for name, score in ways.items():
+            started_s = time.monotonic()
+            answers = score()
+            seconds = time.monotonic() - started_s
+            output.print(
+                f"{name}: {answers:,} answers to {len(streamed):,} sentences, "
+                f"{answers / seconds:,.0f} a second"
+            )
         _step("6. What the scores tell")
         if not examples:
             output.print("No held-out sentence is of a length to show.")

@@ -3,7 +3,7 @@
 import signal
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from typer import Argument, Option
 
@@ -11,6 +11,8 @@ from jobs.shell import messages, run
 from lmserve.publishing.fetching import default_cache
 from lmserve.service.cache import CachePolicy
 from lmserve.text.storage import shown
+
+LogFormat = Literal["none", "json", "text"]
 
 
 def serve(
@@ -51,13 +53,25 @@ def serve(
         Path | None,
         Option(help="Folder for models fetched from a URL.", show_default="~/.cache/lmserve"),
     ] = None,
+    api_keys: Annotated[
+        Path | None,
+        Option(
+            envvar="LMSERVE_API_KEYS_FILE",
+            help="Keys of `lmserve keys`, under this path on every node; without, all may use it.",
+        ),
+    ] = None,
+    log_format: Annotated[
+        LogFormat,
+        Option(envvar="LMSERVE_LOG_FORMAT", help="Log a line for every request, on the replicas."),
+    ] = "none",
     address: Annotated[
         str | None, Option(help="Ray cluster to use; without one, a local one is started.")
     ] = None,
 ) -> None:
     """Serve the scores of MODEL, or of all published models, over HTTP until interrupted."""
     # Here, so that the command line starts without Ray.
-    from cluster.serving import ServeConfig, serving
+    from cluster.serve_config import ServeConfig
+    from cluster.serving import serving
 
     config = ServeConfig(
         model=model,
@@ -72,6 +86,8 @@ def serve(
         haproxy=haproxy,
         poll_s=poll,
         model_cache=model_cache or default_cache(),
+        api_keys=api_keys,
+        log_format=log_format,
     )
     with suppress(KeyboardInterrupt), serving(config, address) as url:
         # Now, since Ray brings handlers of its own: either signal ends this block in good order.

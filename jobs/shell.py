@@ -46,6 +46,8 @@ _EXTRAS = {
     "safetensors": "rnn",
     "prometheus_client": "rnn",
     "ray": "ray",
+    "starlette": "serve",
+    "fastapi": "serve",
     "matplotlib": "rnn",
 }
 

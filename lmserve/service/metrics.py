@@ -22,6 +22,7 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from lmserve.scorer import TextScore, TextScores
+from lmserve.service import request_record
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _MODEL_INFO = "lmserve_model_info"
@@ -68,6 +69,24 @@ class ServiceMetrics:
         )
         self.idle_requests = counter(
             "lmserve_idle_requests", "Requests ended because their client sent nothing for long."
+        )
+        self.stalled_clients = counter(
+            "lmserve_stalled_clients",
+            "Requests ended because their client took no answer for long.",
+        )
+        self.refused_requests = counter(
+            "lmserve_refused_requests", "Requests that were not worked on.", ["reason"]
+        )
+        self.rate_limited = counter(
+            "lmserve_rate_limited_requests", "Requests over a rate limit.", ["limit"]
+        )
+        self.rate_limiter_errors = counter(
+            "lmserve_rate_limiter_errors", "Errors and time-outs of the shared rate limits."
+        )
+        self.queued = gauge(
+            "lmserve_queued_requests",
+            "Requests that wait for a place.",
+            multiprocess_mode="livesum",
         )
         self.sentences = counter("lmserve_sentences", "Texts scored.")
         self.words = counter("lmserve_words", "Words scored, sentence ends included.")
@@ -131,9 +150,8 @@ class ServiceMetrics:
         self._model_info.labels(name, version, digest).set(0)
 
     def scored(self, scores: Sequence[TextScore]) -> None:
-        """Counts a batch of answered texts."""
-        self.sentences.inc(len(scores))
-        self.words.inc(sum(score.tokens for score in scores))
+        """Counts a batch of answered texts, also for the request that is being answered."""
+        self._count(len(scores), sum(score.tokens for score in scores))
         self.oov_words.inc(sum(score.oov for score in scores))
         self.sentence_perplexity.observe_many([score.perplexity for score in scores])
 
@@ -144,10 +162,15 @@ class ServiceMetrics:
             scores: of the texts.
             perplexity: float64 [B], `scores.perplexity()`.
         """
-        self.sentences.inc(len(scores))
-        self.words.inc(int(scores.tokens.sum()))
+        self._count(len(scores), int(scores.tokens.sum()))
         self.oov_words.inc(int(scores.oov.sum()))
         self.sentence_perplexity.observe_many(perplexity)
+
+    def _count(self, texts: int, words: int) -> None:
+        self.sentences.inc(texts)
+        self.words.inc(words)
+        if (record := request_record.current()) is not None:
+            record.count(texts, words)
 
     def exposition(self) -> bytes:
         """The metrics in Prometheus text format, of all processes of this node where they share."""

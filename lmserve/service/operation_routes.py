@@ -1,10 +1,14 @@
 """The routes for whoever operates the service."""
 
-from fastapi import APIRouter, HTTPException, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from lmserve.service.context import InService, problems
 from lmserve.service.schemas import Health, Readiness
+from lmserve.service.shutdown import Shutdown
+
+# Whoever operates the service asks for these while it refuses others.
+OPERATION_PATHS = frozenset(("/healthz", "/readyz", "/metrics"))
 
 router = APIRouter()
 
@@ -16,12 +20,15 @@ async def healthz(service: InService) -> Health:
 
 
 @router.get("/readyz", summary="Whether requests should be sent here", responses={**problems(503)})
-async def readyz(service: InService) -> Readiness:
+async def readyz(request: Request, service: InService) -> Readiness:
     """Answers 200 from when models are loaded until the service stops, 503 otherwise.
 
     A version that cannot be loaded is named; its former version goes on being served, so that it is
     no reason to send requests elsewhere.
     """
+    shutdown: Shutdown = request.app.state.shutdown
+    if shutdown.begun:
+        raise HTTPException(503, "This replica is shutting down.", {"Retry-After": "1"})
     if unready := service.models.unready:
         raise HTTPException(503, unready, {"Retry-After": "2"})
     return Readiness(

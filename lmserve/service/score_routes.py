@@ -29,7 +29,14 @@ from lmserve.service.continuations import continued
 from lmserve.service.schemas import ScoreRequest, ScoreResponse
 from lmserve.service.scoring import ScoreOptions
 from lmserve.service.served import ServedModel
-from lmserve.service.stream import DuplexResponse, LineAnswers, read_json, read_plain
+from lmserve.service.stream import (
+    DuplexResponse,
+    LineAnswers,
+    LineReader,
+    read_json,
+    read_plain,
+)
+from lmserve.service.text_limits import check_length
 
 PLAIN = "text/plain"
 _STREAM_BODY = {
@@ -76,11 +83,14 @@ async def score(request: Request, service: InService) -> Response:
         condition = " with words" if asked.words else " with after or keep"
         raise too_long(service.settings.max_words_bytes, condition)
     model = service.models.find(asked.model)
+    texts = asked.encoded_texts()
+    for text in texts:
+        check_length(text, service.settings.protection.max_text_words)
     if step_by_step:
         scores = await continued(service, model, asked)
     else:
         options = ScoreOptions(words=asked.words, bos=asked.bos, eos=asked.eos)
-        scoring = model.scorer.answers(asked.encoded_texts(), options)
+        scoring = model.scorer.answers(texts, options)
         scores = await (while_connected(request, scoring) if model.scorer.batches else scoring)
     # Put together from JSON: scores of words are long, and orjson holds up the event loop.
     answer = (orjson.dumps(model.digest), b",".join(scores))
@@ -142,7 +152,8 @@ def _line_answers(
 ) -> LineAnswers | BulkAnswers:
     """What answers lines: in bulk where a model scores whole texts faster than a cache answers."""
     settings = service.settings
-    if isinstance(served.model, NgramModel) and not options.words:
+    text_by_text = options.words or settings.protection.max_text_words is not None
+    if isinstance(served.model, NgramModel) and not text_by_text:
         return BulkAnswers(
             model=served.model,
             metrics=service.metrics,
@@ -154,10 +165,19 @@ def _line_answers(
     return LineAnswers(
         scorer=served.scorer,
         metrics=service.metrics,
-        read=read_plain if plain else read_json,
+        read=_reader(settings.protection.max_text_words, plain=plain),
         max_line_bytes=max_words_bytes if options.words else settings.max_line_bytes,
         options=options,
     )
+
+
+def _reader(max_words: int | None, *, plain: bool) -> LineReader:
+    read = read_plain if plain else read_json
+
+    def read_within(line: bytes) -> bytes:
+        return check_length(read(line), max_words)
+
+    return read if max_words is None else read_within
 
 
 async def _arrow_stream(

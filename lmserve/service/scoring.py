@@ -14,6 +14,7 @@ import orjson
 from lmserve.language_model import LanguageModel
 from lmserve.records import score_record
 from lmserve.scorer import Scorer, TextScore, WordScore
+from lmserve.service import tracing
 from lmserve.service.batching import Batcher, BatchLimits
 from lmserve.service.cache import ScoreCache
 from lmserve.service.metrics import ServiceMetrics
@@ -175,7 +176,8 @@ class CachedScorer:
         if self._cache is None:
             return {}
         within_s = max(self._patience_s, _LEAST_PATIENCE_S + _TEXT_PATIENCE_S * len(keys))
-        found = await self._cache.get_many(keys, within_s=within_s)
+        with tracing.span("cache.get", texts=len(keys)):
+            found = await self._cache.get_many(keys, within_s=within_s)
         known = {key: one for key, one in zip(keys, found, strict=True) if one is not None}
         hits = sum(key in known for key in keys)
         self._metrics.cache_hits.inc(hits)

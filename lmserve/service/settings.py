@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from lmserve.errors import OptionError
 from lmserve.service.batching import BatchLimits
+from lmserve.service.protection_settings import ProtectionSettings
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -40,6 +41,7 @@ class ServiceSettings:
         echo_request_id: whether answers have the header X-Request-ID; False behind a proxy that
             adds it.
         batches: of models that are costly, which score texts of several requests at once.
+        protection: what it demands of its clients, and grants them.
 
     Raises:
         OptionError: a limit below 0, or one of 0 other than `thread_bytes` and `max_sessions`.
@@ -64,6 +66,7 @@ class ServiceSettings:
     state_time_to_live_s: int = 3600
     echo_request_id: bool = True
     batches: BatchLimits = field(default_factory=BatchLimits)
+    protection: ProtectionSettings = field(default_factory=ProtectionSettings)
 
     def __post_init__(self) -> None:
         least = {

@@ -25,7 +25,8 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-from cluster.serving import ServeConfig, serving
+from cluster.serve_config import ServeConfig
+from cluster.serving import serving
 from lmserve.client import Client, Retry
 from lmserve.errors import ModelError, OptionError, ServiceError
 from lmserve.scorer import Scorer

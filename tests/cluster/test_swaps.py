@@ -16,7 +16,8 @@ import pytest
 
 import lmserve
 from cluster.proxying import check_haproxy, haproxy_environment
-from cluster.serving import ServeConfig, serving
+from cluster.serve_config import ServeConfig
+from cluster.serving import serving
 from lmserve.errors import ModelError, OptionError
 from lmserve.publishing.directory import ModelDirectory
 from lmserve.publishing.publishing import publish
