@@ -110,12 +110,12 @@ def _kill_replica() -> None:
 
 
 def _print(load: SteadyLoad, phases: Sequence[Phase], begun_s: Sequence[float]) -> None:
-    """A row a phase, by when requests began."""
+    """A row a phase, by when requests ended: those that a dead replica had count in its phase."""
     print("| | seconds | requests | failed | longest | p50 | p99 | answers by version |")
     print("| --- " * 8 + "|")
-    ends_s = [*begun_s[1:], load.requests[-1].at_s]
+    ends_s = [*begun_s[1:], max(request.ended_s for request in load.requests)]
     for phase, begun, end in zip(phases, begun_s, ends_s, strict=True):
-        during = [request for request in load.requests if begun <= request.at_s < end]
+        during = [request for request in load.requests if begun <= request.ended_s <= end]
         versions = Counter(request.digest[:6] or request.problem for request in during)
         shown = ", ".join(f"{version}: {count:,}" for version, count in versions.items())
         print(f"| {phase.name} | {end - begun:.0f} | {describe(during)} | {shown} |")

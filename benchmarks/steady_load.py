@@ -28,6 +28,11 @@ class Request:
     digest: str
     problem: str
 
+    @property
+    def ended_s(self) -> float:
+        """When it was answered, or failed; monotonic."""
+        return self.at_s + self.seconds
+
 
 class SteadyLoad:
     """Connections that each send one request after the other, while a `with` block runs.

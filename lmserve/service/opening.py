@@ -8,6 +8,7 @@ import lmserve
 from lmserve.errors import CorruptModelError
 from lmserve.language_model import LanguageModel
 from lmserve.manifests import MANIFEST_FILE
+from lmserve.ngram.model import NgramModel
 from lmserve.positions import beginning, read_text
 from lmserve.publishing.directory import ModelDirectory
 from lmserve.publishing.fetching import local_folder
@@ -111,6 +112,8 @@ def open_warm(folder: Path, device: str = "cpu") -> LanguageModel:
     model = lmserve.load(folder, device=device)
     model.score_texts([b""])
     model.score_words(b"")
+    if isinstance(model, NgramModel):
+        model.score_buffer(b"\n")
     read_text(model, beginning(model), "a")
     model.next_words(b"", top=1)
     return model
