@@ -11,10 +11,11 @@ import pytest
 from harness import Harness, problem
 from redis_server import RedisServer, running_redis
 
+from lmserve.service.breaker import Breaker
 from lmserve.service.keys import add_key
 from lmserve.service.protection_settings import ProtectionSettings
 from lmserve.service.rate_limits import Limit, LocalRateLimiter, RateLimiter
-from lmserve.service.redis_cache import Breaker, open_redis
+from lmserve.service.redis_connection import connect
 from lmserve.service.redis_rate_limits import RedisRateLimiter
 
 # Comes back too slowly for a test to see.
@@ -36,7 +37,7 @@ def using(limiter: RateLimiter, use: Callable[[RateLimiter], Coroutine[Any, Any,
 
 
 def in_redis(server: RedisServer) -> RedisRateLimiter:
-    return RedisRateLimiter(open_redis(server.url, timeout_s=5))
+    return RedisRateLimiter(connect(server.url, timeout_s=5))
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -88,7 +89,7 @@ def test_replicas_share_their_buckets_and_redis_forgets_them(redis: RedisServer)
         taken = [await one.take("both", SLOW, 1) for one in (limiter, other, limiter, other)]
         assert [one.allowed for one in taken] == [True, True, True, False]
         await other.close()
-        client = open_redis(redis.url, timeout_s=5)
+        client = connect(redis.url, timeout_s=5)
         lives_ms = await client.pttl("lmserve:limit:1:both")
         assert 0 < lives_ms <= 3_001_000
         await client.aclose()
@@ -100,7 +101,7 @@ def test_a_failing_redis_leaves_local_limits() -> None:
     errors: list[None] = []
     with running_redis() as server:
         limiter = RedisRateLimiter(
-            open_redis(server.url, timeout_s=5),
+            connect(server.url, timeout_s=5),
             on_error=lambda: errors.append(None),
             breaker=Breaker(first_pause_s=1e-6, longest_pause_s=1e-6),
         )

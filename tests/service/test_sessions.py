@@ -12,7 +12,7 @@ from redis_server import running_redis
 import lmserve
 from lmserve.errors import OptionError
 from lmserve.language_model import LanguageModel
-from lmserve.service.redis_cache import Breaker
+from lmserve.service.breaker import Breaker
 from lmserve.service.redis_state_store import RedisStateStore
 from lmserve.service.settings import ServiceSettings
 

@@ -12,7 +12,7 @@ from redis import Redis
 from redis_server import RedisServer, running_redis
 
 from lmserve.errors import OptionError, ServiceError
-from lmserve.service.redis_cache import Breaker
+from lmserve.service.breaker import Breaker
 from lmserve.service.redis_state_store import RedisStateStore
 from lmserve.service.state_store import MemoryStateStore, StateStore, is_id, new_id
 
