@@ -50,7 +50,11 @@ class Replica:
         metrics = ServiceMetrics()
         redis_url = self._config.redis_url
         cache = (
-            RedisCache(redis_url, on_error=metrics.cache_errors.inc) if redis_url else LruCache()
+            RedisCache(
+                redis_url, on_error=metrics.cache_errors.inc, on_late=metrics.cache_late.inc
+            )
+            if redis_url
+            else LruCache()
         )
         # Protection as in the environment that `_deploy` gives this process.
         settings = ServiceSettings(

@@ -17,7 +17,7 @@ class Breaker:
         self,
         *,
         first_pause_s: float = 0.5,
-        longest_pause_s: float = 30.0,
+        longest_pause_s: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._first_pause_s = first_pause_s

@@ -105,6 +105,9 @@ class ServiceMetrics:
         self.cache_errors = counter(
             "lmserve_cache_errors", "Errors, time-outs and malformed values of the cache."
         )
+        self.cache_late = counter(
+            "lmserve_cache_late", "Lookups of the cache that requests no longer waited for."
+        )
         self.batches = counter("lmserve_batches", "Batches that a costly model scored.")
         self.batched_texts = counter("lmserve_batched_texts", "Texts in these batches.")
         self.overdue_batches = counter(

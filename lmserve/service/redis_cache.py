@@ -43,6 +43,7 @@ class RedisCache:
         time_to_live_s: seconds until Redis forgets a score.
         timeout_s: longest wait for a connection or a reply; requests wait less (`get_many`).
         on_error: called for every error, time-out and malformed value.
+        on_late: called for every lookup whose request no longer waited for it.
         breaker: says when to try again after an error.
 
     Raises:
@@ -56,6 +57,7 @@ class RedisCache:
         time_to_live_s: int = 24 * 3600,
         timeout_s: float = 0.5,
         on_error: Callable[[], None] = lambda: None,
+        on_late: Callable[[], None] = lambda: None,
         breaker: Breaker | None = None,
     ) -> None:
         if time_to_live_s < 1 or timeout_s <= 0:
@@ -67,6 +69,7 @@ class RedisCache:
         self._is_cluster = isinstance(self._redis, RedisCluster)
         self._time_to_live_s = time_to_live_s
         self._on_error = on_error
+        self._on_late = on_late
         self._breaker = breaker or Breaker()
         # A server that is full or read-only refuses to write, and answers all the same.
         self._writing = Breaker()
@@ -87,7 +90,7 @@ class RedisCache:
         if within_s == math.inf:
             return await self._get(keys)
         if len(self._lookups) >= _MAX_LOOKUPS:
-            self._on_error()
+            self._on_late()
             return misses
         lookup = asyncio.create_task(self._get(keys))
         self._lookups.add(lookup)
@@ -95,7 +98,7 @@ class RedisCache:
         await asyncio.wait({lookup}, timeout=within_s)
         if lookup.done():
             return lookup.result()
-        self._on_error()
+        self._on_late()
         return misses
 
     async def set_many(self, scores: Mapping[bytes, TextScore]) -> None:

@@ -126,10 +126,10 @@ def test_a_password_that_changes_is_a_miss() -> None:
 
 
 def test_an_answer_that_comes_late_leaves_the_connection_usable() -> None:
-    errors: list[None] = []
+    late: list[None] = []
 
     async def use(server: RedisServer) -> None:
-        cache = RedisCache(server.url, timeout_s=20, on_error=lambda: errors.append(None))
+        cache = RedisCache(server.url, timeout_s=20, on_late=lambda: late.append(None))
         assert await cache.get_many([b"a"]) == [None]
         server.stop()
         started_s = time.perf_counter()
@@ -137,7 +137,7 @@ def test_an_answer_that_comes_late_leaves_the_connection_usable() -> None:
         assert time.perf_counter() - started_s < 10
         server.go_on()
         assert await cache.get_many([b"a"], within_s=20) == [None]
-        assert len(errors) == 1
+        assert len(late) == 1
         with Redis.from_url(server.url) as client:
             assert len([one for one in client.client_list() if one["cmd"] == "mget"]) == 2
         await cache.close()
