@@ -11,6 +11,9 @@ class Breaker:
         first_pause_s: pause after the first failure.
         longest_pause_s: pauses grow up to this.
         clock: monotonic seconds; another one in tests.
+
+    Attributes:
+        failures: how often it has paused or gone on pausing.
     """
 
     def __init__(
@@ -25,6 +28,7 @@ class Breaker:
         self._clock = clock
         self._pause_s = 0.0
         self._closed_until_s = 0.0
+        self.failures = 0
 
     def allows(self) -> bool:
         """Whether to try now. After a failure, True is said once a pause."""
@@ -37,8 +41,16 @@ class Breaker:
         self._closed_until_s = now_s + self._pause_s
         return True
 
-    def failed(self) -> None:
-        """Notes a failure: the next trial comes after a pause."""
+    def failed(self, known: int | None = None) -> None:
+        """Notes a failure: the next trial comes after a pause.
+
+        Args:
+            known: `failures` when the trial began. If others have failed since, one more of that
+                time tells nothing new.
+        """
+        if known is not None and known != self.failures:
+            return
+        self.failures += 1
         self._pause_s = min(max(self._first_pause_s, 2 * self._pause_s), self._longest_pause_s)
         self._closed_until_s = self._clock() + self._pause_s
 

@@ -28,8 +28,9 @@ _TAGS = 64
 _SET_MANY = """
 for i, key in ipairs(KEYS) do redis.call('SET', key, ARGV[i + 1], 'EX', ARGV[1]) end
 """
-# Of requests that may no longer wait for them: more would hold up those that come next.
-_MAX_LOOKUPS = 64
+# Lookups at a time. A replica has some thousand a second at most, of a millisecond each; more would
+# take connections that take time to open. Pools of these have a queue, but not a fair one.
+_MAX_LOOKUPS = 8
 _LOG_INTERVAL_S = 10.0
 
 logger = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ class RedisCache:
         self._breaker = breaker or Breaker()
         # A server that is full or read-only refuses to write, and answers all the same.
         self._writing = Breaker()
+        self._turns = asyncio.Semaphore(_MAX_LOOKUPS)
         self._lookups: set[asyncio.Task[list[TextScore | None]]] = set()
         self._log_after_s = 0.0
 
@@ -81,21 +83,27 @@ class RedisCache:
     ) -> list[TextScore | None]:
         """The score of each key, in order; None for a miss, which every error is.
 
-        So is what does not come `within_s`; the connection waits for it nevertheless, as far as its
-        time-out, and is not lost.
+        So is what does not come `within_s`. A lookup that has begun waits for its answer
+        nevertheless, as far as its time-out, so that the connection is not lost.
         """
         misses: list[TextScore | None] = [None] * len(keys)
         if not keys or not self._breaker.allows():
             return misses
-        if within_s == math.inf:
-            return await self._get(keys)
-        if len(self._lookups) >= _MAX_LOOKUPS:
+        started_s, failures = time.monotonic(), self._breaker.failures
+        try:
+            async with asyncio.timeout(None if within_s == math.inf else within_s):
+                await self._turns.acquire()
+        except TimeoutError:
             self._on_late()
+            return misses
+        if self._breaker.failures > failures:
+            self._turns.release()
             return misses
         lookup = asyncio.create_task(self._get(keys))
         self._lookups.add(lookup)
-        lookup.add_done_callback(self._lookups.discard)
-        await asyncio.wait({lookup}, timeout=within_s)
+        lookup.add_done_callback(self._ended)
+        left_s = within_s - (time.monotonic() - started_s)
+        await asyncio.wait({lookup}, timeout=None if left_s == math.inf else left_s)
         if lookup.done():
             return lookup.result()
         self._on_late()
@@ -106,6 +114,7 @@ class RedisCache:
         if not scores or not self._writing.allows() or not self._breaker.allows():
             return
         values = {self._name(key): pack(score) for key, score in scores.items()}
+        known = self._breaker.failures
         try:
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for group in self._groups(list(values)):
@@ -117,7 +126,7 @@ class RedisCache:
             self._writing.failed()
             self._report(error)
         except Exception as error:
-            self._breaker.failed()
+            self._breaker.failed(known)
             self._report(error)
         else:
             self._breaker.succeeded()
@@ -127,10 +136,15 @@ class RedisCache:
         """Ends the connections."""
         await disconnect(self._redis)
 
+    def _ended(self, lookup: "asyncio.Task[list[TextScore | None]]") -> None:
+        self._lookups.discard(lookup)
+        self._turns.release()
+
     async def _get(self, keys: Sequence[bytes]) -> list[TextScore | None]:
         names = [self._name(key) for key in keys]
         groups = list(self._groups(names))
         found: dict[bytes, TextScore | None] = {}
+        known = self._breaker.failures
         try:
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for group in groups:
@@ -141,7 +155,7 @@ class RedisCache:
                     found |= zip(group, map(self._unpack, values), strict=True)
         except Exception as error:
             # Any: what isn't Redis at all may answer in ways that its client doesn't expect.
-            self._breaker.failed()
+            self._breaker.failed(known)
             self._report(error)
             return [None] * len(keys)
         self._breaker.succeeded()

@@ -29,9 +29,8 @@ _FORMS = {
     "rediss+sentinel": "sentinel",
 }
 _PORTS = {"cluster": 6379, "sentinel": 26379}
-# A replica asks some thousand times a second at most, for a millisecond each; more connections
-# would only take time to open. Who finds none free within the time-out does without.
-_MAX_CONNECTIONS = 8
+# Who finds none free within the time-out does without.
+_MAX_CONNECTIONS = 32
 # Of clients that have no such queue: as many as a replica has requests.
 _MAX_UNQUEUED_CONNECTIONS = 512
 

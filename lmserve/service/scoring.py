@@ -30,7 +30,7 @@ _KEY_PREFIX = b"lmserve:score:1:"
 _LEAST_PATIENCE_S = 0.01
 _TEXT_PATIENCE_S = 50e-6
 # Scores on their way to the cache; where it takes in fewer than come, the rest is not kept.
-_MAX_WRITES = 64
+_MAX_UNWRITTEN = 16_384
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,7 +101,8 @@ class CachedScorer:
         self._thread_bytes = thread_bytes
         self._batcher = batcher
         self._flights: SingleFlight[bytes, TextScore] = SingleFlight()
-        self._writes: set[asyncio.Task[None]] = set()
+        self._unwritten: dict[bytes, TextScore] = {}
+        self._writer: asyncio.Task[None] | None = None
         # What requests that the cache doesn't answer take now, some ten of them long.
         self._patience_s = _LEAST_PATIENCE_S
         self._model_key = _KEY_PREFIX + scorer.digest[: 2 * _DIGEST_BYTES].encode()
@@ -186,10 +187,17 @@ class CachedScorer:
 
     def _keep(self, scores: Mapping[bytes, TextScore]) -> None:
         """Has the cache keep scores, for which nobody waits."""
-        if self._cache is not None and len(self._writes) < _MAX_WRITES:
-            write = asyncio.create_task(self._cache.set_many(scores))
-            self._writes.add(write)
-            write.add_done_callback(self._writes.discard)
+        if self._cache is None or len(self._unwritten) >= _MAX_UNWRITTEN:
+            return
+        self._unwritten |= scores
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write(self._cache))
+
+    async def _write(self, cache: ScoreCache) -> None:
+        """Writes what has come meanwhile at once: lookups need the connections more."""
+        while self._unwritten:
+            scores, self._unwritten = self._unwritten, {}
+            await cache.set_many(scores)
 
     async def _fresh(
         self, texts: Mapping[bytes, bytes], options: ScoreOptions

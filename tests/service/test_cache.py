@@ -120,6 +120,19 @@ def test_pauses_grow_and_let_one_trial_through() -> None:
     assert breaker.allows()
 
 
+def test_failures_of_the_same_moment_are_one() -> None:
+    clock = Clock()
+    breaker = Breaker(first_pause_s=1, longest_pause_s=100, clock=clock)
+    known = breaker.failures
+    for _ in range(10):
+        breaker.failed(known)
+    clock.now_s += 1.1
+    assert breaker.allows()
+    breaker.failed(breaker.failures)
+    clock.now_s += 1.1
+    assert not breaker.allows()
+
+
 def test_redis_keeps_scores_for_a_while(server: RedisServer) -> None:
     async def use(cache: RedisCache) -> None:
         keys = [b"many:%d" % i for i in range(1500)]
