@@ -50,9 +50,7 @@ class Replica:
         metrics = ServiceMetrics()
         redis_url = self._config.redis_url
         cache = (
-            RedisCache(
-                redis_url, on_error=metrics.cache_errors.inc, on_late=metrics.cache_late.inc
-            )
+            RedisCache(redis_url, on_error=metrics.cache_errors.inc, on_late=metrics.cache_late.inc)
             if redis_url
             else LruCache()
         )

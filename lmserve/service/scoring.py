@@ -160,14 +160,16 @@ class CachedScorer:
     async def _scores(self, texts: Sequence[bytes], options: ScoreOptions) -> list[TextScore]:
         """The score of each text, from the cache or else from the model."""
         if self._cache is None and self._batcher is None:
-            return await self._compute(texts, options)
+            with tracing.span("score", texts=len(texts)):
+                return await self._compute(texts, options)
         prefix = self._model_key + b":%d%d:" % (options.bos, options.eos)
         keys = [prefix + blake2b(text, digest_size=_DIGEST_BYTES).digest() for text in texts]
         known = await self._look_up(keys)
         # A dict, so that a text that comes twice is scored once.
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if missing:
-            fresh = await self._fresh(missing, options)
+            with tracing.span("score", texts=len(missing)):
+                fresh = await self._fresh(missing, options)
             self._keep(fresh)
             known |= fresh
         return [known[key] for key in keys]

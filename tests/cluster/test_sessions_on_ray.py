@@ -63,7 +63,7 @@ def open_sessions(process: psutil.Process) -> dict[int, float]:
     found = {}
     for child in process.children(recursive=True):
         for file in Path(tempfile.gettempdir()).glob(
-            f"lmserve-metrics-*/gauge_livesum_{child.pid}.db"
+            f"lmserve-*/metrics/gauge_livesum_{child.pid}.db"
         ):
             values = MmapedDict.read_all_values_from_file(str(file))
             found[child.pid] = sum(

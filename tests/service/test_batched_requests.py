@@ -61,7 +61,7 @@ def test_answers_are_those_without_batches() -> None:
 
 def test_a_small_request_overtakes_a_large_one() -> None:
     model = CostlyTable()
-    metrics = ServiceMetrics(model.digest)
+    metrics = ServiceMetrics()
     batcher = model_batcher(model, LIMITS, metrics)  # type: ignore[arg-type]
     scorer = CachedScorer(model, cache=None, metrics=metrics, thread_bytes=0, batcher=batcher)
 

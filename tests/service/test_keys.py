@@ -168,9 +168,9 @@ def test_operators_need_no_key_and_other_paths_may_be_opened(tmp_path: Path) -> 
     path = tmp_path / "keys.json"
     add_key(path, "me")
     harness = guarded(path)
-    for open_path in ("/healthz", "/readyz", "/metrics"):
+    for open_path in ("/healthz", "/readyz", "/metrics", "/", "/page/main.js", "/openapi.json"):
         assert harness.request("GET", open_path).status_code == 200
-    for closed in ("/openapi.json", "/healthz/", "/", "/v1/nothing"):
+    for closed in ("/healthz/", "/v1/models", "/v1/nothing"):
         assert harness.request("GET", closed).status_code == 401
     harness = guarded(path, open_paths=("/open*",))
     assert harness.request("GET", "/openapi.json").status_code == 200
