@@ -49,8 +49,7 @@ def main(
     services: list[tuple[str, list[str], dict[str, str]]] = []
     if ray:
         services.append(("lmserve, Ray Serve", serve, {}))
-        haproxy = {"RAY_SERVE_ENABLE_HA_PROXY": "1"}
-        services.append(("lmserve, Ray Serve with HAProxy", serve, haproxy))
+        services.append(("lmserve, Ray Serve with HAProxy", [*serve, "--haproxy"], {}))
     services.append(("lmserve's application, uvicorn", bare, here))
     if lmserve.load(model).costly:
         unbatched = here | {"LMSERVE_UNBATCHED": "1"}

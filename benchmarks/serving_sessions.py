@@ -106,9 +106,9 @@ def service(model: Path, redis_url: str | None, proxy: str) -> Iterator[str]:
     port = free_port()
     command = [sys.executable, "-m", "jobs.serve", str(model), "--port", str(port)]
     command += ["--redis", redis_url] if redis_url else []
-    with tempfile.TemporaryFile() as log, tempfile.TemporaryDirectory(prefix="ha-") as folder:
-        variables = haproxy_variables(Path(folder)) if proxy == "haproxy" else {}
-        process = subprocess.Popen(command, env=os.environ | variables, stdout=log, stderr=log)
+    command += ["--haproxy"] if proxy == "haproxy" else []
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
             deadline_s = time.monotonic() + _START_S
             while b"curl" not in read(log.fileno()):
@@ -119,22 +119,6 @@ def service(model: Path, redis_url: str | None, proxy: str) -> Iterator[str]:
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait()
-
-
-def haproxy_variables(folder: Path) -> dict[str, str]:
-    """Ray's settings of a HAProxy that shares no file or port with others of this machine."""
-    return {
-        "RAY_SERVE_ENABLE_HA_PROXY": "1",
-        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
-        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "45",
-        "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
-        "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
-        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
-        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),
-        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
-        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
-        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "metrics.sock"),
-    }
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ Whatever goes wrong there is a miss here: the service answers from the model.
 """
 
 import asyncio
-import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from lmserve.scorer import TextScore
 from lmserve.service.breaker import Breaker
 from lmserve.service.cache import pack, unpack
 from lmserve.service.redis_connection import connect, disconnect
+from lmserve.service.troubles import Troubles
 
 # Keys a command: some 2 ms of the server, which does one thing at a time.
 _CHUNK = 512
@@ -31,9 +31,6 @@ for i, key in ipairs(KEYS) do redis.call('SET', key, ARGV[i + 1], 'EX', ARGV[1])
 # Lookups at a time. A replica has some thousand a second at most, of a millisecond each; more would
 # take connections that take time to open. Pools of these have a queue, but not a fair one.
 _MAX_LOOKUPS = 8
-_LOG_INTERVAL_S = 10.0
-
-logger = logging.getLogger(__name__)
 
 
 class RedisCache:
@@ -69,14 +66,13 @@ class RedisCache:
         self._redis = connect(url, timeout_s=timeout_s)
         self._is_cluster = isinstance(self._redis, RedisCluster)
         self._time_to_live_s = time_to_live_s
-        self._on_error = on_error
+        self._troubles = Troubles("score cache", on_error)
         self._on_late = on_late
         self._breaker = breaker or Breaker()
         # A server that is full or read-only refuses to write, and answers all the same.
         self._writing = Breaker()
         self._turns = asyncio.Semaphore(_MAX_LOOKUPS)
         self._lookups: set[asyncio.Task[list[TextScore | None]]] = set()
-        self._log_after_s = 0.0
 
     async def get_many(
         self, keys: Sequence[bytes], *, within_s: float = math.inf
@@ -124,10 +120,10 @@ class RedisCache:
                 await pipeline.execute()
         except ResponseError as error:
             self._writing.failed()
-            self._report(error)
+            self._troubles.report(error)
         except Exception as error:
             self._breaker.failed(known)
-            self._report(error)
+            self._troubles.report(error)
         else:
             self._breaker.succeeded()
             self._writing.succeeded()
@@ -156,7 +152,7 @@ class RedisCache:
         except Exception as error:
             # Any: what isn't Redis at all may answer in ways that its client doesn't expect.
             self._breaker.failed(known)
-            self._report(error)
+            self._troubles.report(error)
             return [None] * len(keys)
         self._breaker.succeeded()
         return [found[name] for name in names]
@@ -183,17 +179,8 @@ class RedisCache:
         try:
             return unpack(value)
         except ValueError as error:
-            self._report(error)
+            self._troubles.report(error)
             return None
-
-    def _report(self, error: Exception) -> None:
-        """Counts every error, and logs one now and then: a dead Redis must not fill the disk."""
-        self._on_error()
-        now_s = time.monotonic()
-        if now_s >= self._log_after_s:
-            self._log_after_s = now_s + _LOG_INTERVAL_S
-            # The client's messages name host and port, never the URL or the password.
-            logger.warning("score cache: %s: %s", type(error).__name__, error)
 
 
 @cache

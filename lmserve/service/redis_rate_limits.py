@@ -1,6 +1,5 @@
 """Token buckets that all replicas share in a Redis server; while it fails, each has its own."""
 
-import logging
 from collections.abc import Callable
 
 from redis.asyncio import Redis, RedisCluster
@@ -8,6 +7,7 @@ from redis.asyncio import Redis, RedisCluster
 from lmserve.service.breaker import Breaker
 from lmserve.service.rate_limits import Limit, LocalRateLimiter, Taken
 from lmserve.service.redis_connection import disconnect
+from lmserve.service.troubles import Troubles
 
 _KEY_PREFIX = "lmserve:limit:1:"
 # One key a call, so that it works on a Redis cluster; Redis's own clock, as replicas' may differ.
@@ -31,8 +31,6 @@ end
 return {allowed and 1 or 0, string.format('%.17g', level)}
 """
 
-logger = logging.getLogger(__name__)
-
 
 class RedisRateLimiter:
     """A `RateLimiter` in Redis.
@@ -52,7 +50,7 @@ class RedisRateLimiter:
     ) -> None:
         self._redis = redis
         self._take = redis.register_script(_TAKE)
-        self._on_error = on_error
+        self._troubles = Troubles("rate limits are local", on_error)
         self._breaker = breaker or Breaker()
         self._local = LocalRateLimiter()
 
@@ -70,9 +68,7 @@ class RedisRateLimiter:
             except Exception as error:
                 # Any: what isn't Redis at all may answer in ways that its client doesn't expect.
                 self._breaker.failed()
-                self._on_error()
-                # The client's messages name host and port, never the URL or the password.
-                logger.warning("rate limits are local: %s: %s", type(error).__name__, error)
+                self._troubles.report(error)
             else:
                 self._breaker.succeeded()
                 return taken

@@ -1,7 +1,5 @@
 """Places in texts, shared by all replicas in a Redis server, which may be slow, full or dead."""
 
-import logging
-import time
 from collections.abc import Callable, Sequence
 
 from redis.exceptions import RedisError, ResponseError
@@ -10,11 +8,9 @@ from lmserve.errors import OptionError, ServiceError
 from lmserve.service.breaker import Breaker
 from lmserve.service.redis_connection import connect, disconnect
 from lmserve.service.state_store import new_id
+from lmserve.service.troubles import Troubles
 
 _KEY_PREFIX = "lmserve:state:1:"
-_LOG_INTERVAL_S = 10.0
-
-logger = logging.getLogger(__name__)
 
 
 class RedisStateStore:
@@ -48,11 +44,10 @@ class RedisStateStore:
             )
         self._redis = connect(url, timeout_s=timeout_s)
         self._time_to_live_s = time_to_live_s
-        self._on_error = on_error
+        self._troubles = Troubles("state store", on_error)
         self._breaker = breaker or Breaker()
         # A server that is full or read-only refuses to write, and can be read from all the same.
         self._writing = Breaker()
-        self._log_after_s = 0.0
 
     async def keep(self, states: Sequence[bytes]) -> list[str | None]:
         """Keeps states, in one round trip; the identifier of each, or None for all on an error."""
@@ -72,12 +67,12 @@ class RedisStateStore:
         except ResponseError as error:
             self._breaker.succeeded()
             self._writing.failed()
-            self._report(error)
+            self._troubles.report(error)
             return nothing
         except Exception as error:
             # Any: what isn't Redis at all may answer in ways that its client doesn't expect.
             self._breaker.failed()
-            self._report(error)
+            self._troubles.report(error)
             return nothing
         self._breaker.succeeded()
         self._writing.succeeded()
@@ -97,7 +92,7 @@ class RedisStateStore:
                 raise RedisError(f"a {type(state).__name__} in reply to GET")
         except Exception as error:
             self._breaker.failed()
-            self._report(error)
+            self._troubles.report(error)
             raise _not_working() from error
         self._breaker.succeeded()
         return state
@@ -105,15 +100,6 @@ class RedisStateStore:
     async def close(self) -> None:
         """Ends the connections."""
         await disconnect(self._redis)
-
-    def _report(self, error: Exception) -> None:
-        """Counts every error, and logs one now and then: a dead Redis must not fill the disk."""
-        self._on_error()
-        now_s = time.monotonic()
-        if now_s >= self._log_after_s:
-            self._log_after_s = now_s + _LOG_INTERVAL_S
-            # The client's messages name host and port, never the URL or the password.
-            logger.warning("state store: %s: %s", type(error).__name__, error)
 
 
 def _not_working() -> ServiceError:

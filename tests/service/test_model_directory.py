@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.fs
 import pytest
 from mixable import train_network
-from moto.server import ThreadedMotoServer
+from s3_server import running_s3
 
 import lmserve
 from lmserve.errors import CorruptModelError, InputError, ModelError, OptionError
@@ -29,24 +29,8 @@ def directory(tmp_path: Path) -> ModelDirectory:
 @pytest.fixture(scope="module")
 def s3() -> Iterator[tuple[str, pyarrow.fs.S3FileSystem]]:
     """The URL of an empty folder of a server of our own, and its file system."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("AWS_ACCESS_KEY_ID", "key")
-            patch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
-            system = pyarrow.fs.S3FileSystem(
-                endpoint_override=f"{host}:{port}",
-                scheme="http",
-                region="us-east-1",
-                allow_bucket_creation=True,
-            )
-            system.create_dir("bucket")
-            query = f"?endpoint_override={host}:{port}&scheme=http&region=us-east-1"
-            yield f"s3://bucket/models{query}", system
-    finally:
-        server.stop()
+    with running_s3("hunter2") as (query, system):
+        yield f"s3://bucket/models{query}", system
 
 
 def fetched(directory: ModelDirectory, name: str, version: str, cache: Path) -> Path:

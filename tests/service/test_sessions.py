@@ -11,11 +11,9 @@ from live_service import Live, live
 from redis_server import running_redis
 
 import lmserve
-from lmserve.errors import OptionError
 from lmserve.language_model import LanguageModel
 from lmserve.service.breaker import Breaker
 from lmserve.service.redis_state_store import RedisStateStore
-from lmserve.service.settings import ServiceSettings
 
 WORDS = ["w0", "w1", "w3", "unheard", "w2", "</s>", "w0"]
 
@@ -286,20 +284,3 @@ def test_a_client_that_leaves_in_the_middle_is_no_error(
         assert (service.count("lmserve_session_words_total") or 0) < 20_000
     told = [record for record in caplog.records if record.name.startswith("lmserve")]
     assert not [record for record in told if record.levelno > logging.INFO]
-
-
-@pytest.mark.parametrize(
-    ("limit", "value"),
-    [
-        ("max_sessions", -1),
-        ("max_session_idle_s", 0),
-        ("max_message_bytes", 0),
-        ("max_message_words", 0),
-        ("max_word_bytes", 0),
-        ("max_kept_texts", 0),
-        ("state_time_to_live_s", 0),
-    ],
-)
-def test_limits_make_sense(limit: str, value: int) -> None:
-    with pytest.raises(OptionError, match=limit):
-        ServiceSettings(**{limit: value})

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.fs
 import pyarrow.parquet as pq
 import pytest
-from moto.server import ThreadedMotoServer
+from s3_server import running_s3
 
 from lmserve.errors import DependencyError, InputError
 from lmserve.text.sources import find_files, line_number, read_blocks, require_regular, split
@@ -34,23 +34,8 @@ def content(names: list[str], piece_bytes: int = 1000) -> bytes:
 @pytest.fixture(scope="module")
 def s3() -> Iterator[tuple[str, pyarrow.fs.S3FileSystem]]:
     """The query that leads URLs to a server of our own, and its file system."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("AWS_ACCESS_KEY_ID", "key")
-            patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-            system = pyarrow.fs.S3FileSystem(
-                endpoint_override=f"{host}:{port}",
-                scheme="http",
-                region="us-east-1",
-                allow_bucket_creation=True,
-            )
-            system.create_dir("bucket")
-            yield f"?endpoint_override={host}:{port}&scheme=http&region=us-east-1", system
-    finally:
-        server.stop()
+    with running_s3() as s3:
+        yield s3
 
 
 def put(system: pyarrow.fs.FileSystem, path: str, data: bytes) -> None:
