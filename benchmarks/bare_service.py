@@ -22,7 +22,7 @@ def make() -> FastAPI:
     folder = Path(os.environ["LMSERVE_MODEL"])
     model = lmserve.load(folder)
     model.score_texts([b""])
-    metrics = ServiceMetrics(model.digest)
+    metrics = ServiceMetrics()
     settings = ServiceSettings()
     scorer = CachedScorer(
         model,

@@ -98,7 +98,7 @@ class Load:
         texts: Sequence[bytes],
         exponent: float,
     ) -> None:
-        self._metrics = ServiceMetrics(model.digest)
+        self._metrics = ServiceMetrics()
         batcher = model_batcher(model, BatchLimits(), self._metrics) if model.costly else None
         self._scorer = CachedScorer(
             model,
