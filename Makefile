@@ -39,10 +39,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) (about a minute) ..."
 	@$(PYTHON) -m venv $(VENV) || \
 	  { echo "no virtual environment could be made: on Debian, apt-get install python3-venv"; exit 1; }
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray,serve,client,tokenizers,remote]'
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray,serve,client,tokenizers,remote,monitor]'
 	@touch $@
 
 $(COMPLETE): $(INSTALLED)
 	@echo "Installing what recurrent networks and tests need (PyTorch is large) ..."
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray,rnn,serve,client,otel,tokenizers,remote,bench,dev]'
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray,rnn,serve,client,otel,tokenizers,remote,monitor,bench,dev]'
 	@touch $@

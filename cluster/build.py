@@ -12,6 +12,7 @@ from cluster.pool import InProcessPool, Pool, RayPool
 from cluster.progress import Observer, Silent
 from cluster.session import connect, connected, disconnect
 from cluster.stages import Run
+from cluster.starts import forget_starts
 from cluster.workspace import Workspace
 from lmserve.errors import RefusedTextError
 from lmserve.ngram.manifest import Manifest
@@ -103,6 +104,7 @@ def _carry_out(
 
 
 def _in_process(run: Run) -> InProcessPool:
+    forget_starts(run.files)
     worker = NgramWorker(str(run.files.folder), run.config.order)
     return InProcessPool(worker, run.config.workers or 1)
 
@@ -113,6 +115,7 @@ def _on_ray(run: Run, stages: Callable[[Pool], Result], address: str | None) -> 
     with run.log.stage("start Ray"):
         connect(address, num_cpus=config.workers)
     try:
+        forget_starts(run.files)
         pool = RayPool(NgramWorker, config.workers, str(run.files.folder), config.order)
         try:
             with run.log.stage("start workers"):

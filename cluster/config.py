@@ -61,9 +61,11 @@ class BuildConfig:
         overwrite: replace a model that is there already, once the new one is complete.
     """
 
-    # What is made, in a word; and the file by which it is known.
+    # What is made, in a word; the file by which it is known; what tells of its making.
     makes: ClassVar[str] = "model"
     manifest_file: ClassVar[str] = MANIFEST_FILE
+    summary_file: ClassVar[str] = "build.json"
+    report_file: ClassVar[str] = "report.html"
 
     inputs: tuple[str, ...]
     output: Path

@@ -36,10 +36,14 @@ class TaskReport:
     Attributes:
         rows: tokens, records or n-grams that it made; 0 where they were there already.
         cost: of making them.
+        began_s: when, in seconds since 1970, by the clock of the worker's machine.
+        worker: the number of the worker that did it.
     """
 
     rows: int
     cost: Cost
+    began_s: float
+    worker: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +52,7 @@ class StageReport:
 
     Attributes:
         name: of the stage.
+        began_s: when, in seconds since 1970.
         wall_s: elapsed time, in seconds.
         cpu_s: see `Cost`, of all processes together; as the others.
         io_s: the same.
@@ -58,6 +63,7 @@ class StageReport:
     """
 
     name: str
+    began_s: float
     wall_s: float
     cpu_s: float
     io_s: float
@@ -72,9 +78,14 @@ class StageReport:
 
 
 class Meter:
-    """Measures this process from when it is made; its threads are taken for one."""
+    """Measures this process from when it is made; its threads are taken for one.
+
+    Attributes:
+        began_s: when it was made, in seconds since 1970.
+    """
 
     def __init__(self) -> None:
+        self.began_s = time.time()
         self._wall_s = time.monotonic()
         self._usage = resource.getrusage(resource.RUSAGE_SELF)
         self._written = _bytes_written()

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from cluster.allocation import keep_freed_memory
 from cluster.costs import Meter, TaskReport
+from cluster.starts import tell_start
 from cluster.workspace import Workspace
 from lmserve.errors import BuildError
 from lmserve.ngram.counting import (
@@ -82,11 +83,19 @@ class Smoothing:
 
 
 class NgramWorker:
-    """Does the stages of a build, piece by piece and shard by shard."""
+    """Does the stages of a build, piece by piece and shard by shard.
 
-    def __init__(self, folder: str, order: int) -> None:
+    Args:
+        folder: of the build.
+        order: n.
+        number: of this worker among all.
+    """
+
+    def __init__(self, folder: str, order: int, number: int = 0) -> None:
         self._files = Workspace(Path(folder))
         self._order = order
+        self._number = number
+        tell_start(self._files, number)
         self._opened: Vocabulary | None = None
         keep_freed_memory()
         self._segment: Segment | None = None
@@ -231,7 +240,7 @@ class NgramWorker:
             )
         meter = Meter()
         rows = 0 if output.exists() else task()
-        return TaskReport(rows=rows, cost=meter.cost())
+        return TaskReport(rows=rows, cost=meter.cost(), began_s=meter.began_s, worker=self._number)
 
     @property
     def _vocabulary(self) -> Vocabulary:

@@ -7,6 +7,7 @@ The stages that are not those of `cluster.stages`:
     gather  shared contexts, all parts -> one folder     driver
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +49,9 @@ class CountsConfig(BuildConfig):
 
     makes: ClassVar[str] = "folder of counts"
     manifest_file: ClassVar[str] = COUNTS_FILE
+    # Like that one, none of the data.
+    summary_file: ClassVar[str] = "_build.json"
+    report_file: ClassVar[str] = "_report.html"
 
     # Not to be set: adjusted counts, all of them.
     smoothing: Smoothing = field(init=False, default=Smoothing.MODIFIED_KNESER_NEY)
@@ -117,6 +121,7 @@ class CountsRun(Run):
 
     def count_and_export(self, pool: Pool) -> Counts:
         """Runs them all, in order; what was done before is not done again."""
+        started_s = time.monotonic()
         self.tokenize(pool)
         vocabulary = self.rank()
         sharding = self.plan(pool, vocabulary)
@@ -145,6 +150,7 @@ class CountsRun(Run):
                 if path.is_file():
                     path.unlink()
             counts.write(self.files.model)
+        self.summarise(pool.size, time.monotonic() - started_s)
         return counts
 
     def read(self, vocabulary: Vocabulary) -> tuple[pa.Array, int]:

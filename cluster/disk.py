@@ -5,8 +5,10 @@ from English books of 4 and 40 MB. The longer a text, the fewer of its n-grams a
 texts it tells too much.
 """
 
+import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -54,9 +56,15 @@ def temporary_bytes(pieces: Sequence[Piece], thresholds: npt.NDArray[np.int64]) 
 
 
 def used_bytes(files: Workspace) -> int:
-    """What a build's own folder takes, without a copy of standard input."""
-    paths = (path for path in files.folder.rglob("*") if path != files.stdin_copy)
-    return sum(path.stat().st_size for path in paths if path.is_file())
+    """What a build's own folder takes, without a copy of standard input; also while it changes."""
+    total = 0
+    for folder, _, names in os.walk(files.folder):
+        for name in names:
+            path = Path(folder, name)
+            if path != files.stdin_copy:
+                with suppress(FileNotFoundError):
+                    total += path.stat().st_size
+    return total
 
 
 def check_room(config: BuildConfig, files: Workspace, pieces: Sequence[Piece]) -> None:

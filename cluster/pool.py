@@ -14,6 +14,8 @@ from lmserve.errors import BuildError, LmserveError, OptionError
 _MAX_RESTARTS = 4
 _START_TIMEOUT_S = 120.0
 
+Done = Callable[[int, TaskReport], None]
+
 
 class Pool(Protocol):
     """Workers, one task each at a time."""
@@ -28,16 +30,14 @@ class Pool(Protocol):
         """Whether they are other processes than this."""
         ...
 
-    def run(
-        self, method: str, calls: Iterable[tuple[Any, ...]], done: Callable[[int], None]
-    ) -> list[TaskReport]:
+    def run(self, method: str, calls: Iterable[tuple[Any, ...]], done: Done) -> list[TaskReport]:
         """Calls a method of some worker for each tuple of arguments.
 
         Args:
             method: name of a method that returns a `TaskReport`, and may be called twice for the
                 same arguments.
             calls: the arguments.
-            done: called with the number of each call that is finished.
+            done: called with the number and the cost of each call that is finished.
 
         Returns:
             What the calls cost, in no particular order.
@@ -57,14 +57,12 @@ class InProcessPool:
         self._worker = worker
         self.size = size
 
-    def run(
-        self, method: str, calls: Iterable[tuple[Any, ...]], done: Callable[[int], None]
-    ) -> list[TaskReport]:
+    def run(self, method: str, calls: Iterable[tuple[Any, ...]], done: Done) -> list[TaskReport]:
         """Makes the calls, one after the other; see `Pool`."""
         reports = []
         for i, arguments in enumerate(calls):
             reports.append(getattr(self._worker, method)(*arguments))
-            done(i)
+            done(i, reports[-1])
         return reports
 
 
@@ -77,7 +75,7 @@ class RayPool:
     Args:
         worker_class: class of the workers.
         size: how many; None means one for every processor of the cluster.
-        arguments: of the workers' constructor.
+        arguments: of the workers' constructor, before the number of each.
 
     Raises:
         OptionError: the cluster has fewer processors than that.
@@ -95,7 +93,7 @@ class RayPool:
         actor_class: Any = ray.remote(
             num_cpus=1, max_restarts=_MAX_RESTARTS, max_task_retries=_MAX_RESTARTS
         )(worker_class)
-        self._actors = [actor_class.remote(*arguments) for _ in range(self.size)]
+        self._actors = [actor_class.remote(*arguments, number) for number in range(self.size)]
         self._starting = {actor.__ray_ready__.remote(): actor for actor in self._actors}
         self._idle: list[Any] = []
 
@@ -115,9 +113,7 @@ class RayPool:
         for actor in self._actors:
             ray.kill(actor)
 
-    def run(
-        self, method: str, calls: Iterable[tuple[Any, ...]], done: Callable[[int], None]
-    ) -> list[TaskReport]:
+    def run(self, method: str, calls: Iterable[tuple[Any, ...]], done: Done) -> list[TaskReport]:
         """Makes the calls, one at a time on each actor; see `Pool`.
 
         Raises:
@@ -142,7 +138,7 @@ class RayPool:
             actor, number = running.pop(ready)
             reports.append(_result(ready))
             self._idle.append(actor)
-            done(number)
+            done(number, reports[-1])
         return reports
 
     def _wait(self, references: list[Any], *, forever: bool) -> list[Any]:

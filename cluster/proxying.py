@@ -7,16 +7,17 @@ Scoring changes nothing, so that a request may be worked on twice.
 """
 
 import os
+import shlex
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cluster import haproxy
 from cluster.session import connected
 from lmserve.errors import OptionError
 
-# The longest request, head and body, that can be sent again; two such buffers a connection.
-_BUFFER_BYTES = 256 << 10
 _DRAIN_S = 5
 
 
@@ -52,9 +53,13 @@ def haproxy_variables(folder: Path) -> dict[str, str]:
     """Ray's settings of a HAProxy that sends requests of dead replicas to others."""
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(_program(folder)),
         # The connection closed without an answer: the replica died.
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
-        "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(_BUFFER_BYTES),
+        # About one a second, until another replica is seen to live again; of HAProxy's own choice,
+        # 3, a request was left when a busy machine's other replica had just missed its checks.
+        "RAY_SERVE_HAPROXY_RETRIES": "15",
+        "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(haproxy.BUFFER_BYTES),
         # How long a stopping service waits, requests or not; Ray's own choice is 30 s.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": str(_DRAIN_S),
         # Of a proxy that starts; after Ray's own choice of 5 s a busy machine begins anew for ever.
@@ -68,6 +73,14 @@ def haproxy_variables(folder: Path) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "metrics.sock"),
     }
+
+
+def _program(folder: Path) -> Path:
+    """A program that is `cluster.haproxy`, run by this Python."""
+    path = folder / "haproxy"
+    path.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m {haproxy.__name__} "$@"\n')
+    path.chmod(0o700)
+    return path
 
 
 def _free_port() -> int:

@@ -14,6 +14,7 @@ from ray import serve
 from cluster.replica_state import shutting_down
 from cluster.serve_config import ServeConfig
 from lmserve.errors import ModelError
+from lmserve.metrics.sharing import join_node
 from lmserve.publishing.directory import ModelDirectory, is_directory
 from lmserve.service.app import create_app
 from lmserve.service.cache import LruCache
@@ -47,10 +48,18 @@ class Replica:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Loads the models and builds the application, on the replica."""
+        join_node("replica")
         metrics = ServiceMetrics()
+        metrics.replica_starts.inc()
+        metrics.replicas_wanted.set(self._config.replicas)
         redis_url = self._config.redis_url
         cache = (
-            RedisCache(redis_url, on_error=metrics.cache_errors.inc, on_late=metrics.cache_late.inc)
+            RedisCache(
+                redis_url,
+                on_error=metrics.cache_errors.inc,
+                on_late=metrics.cache_late.inc,
+                breaker=metrics.breaker("cache"),
+            )
             if redis_url
             else LruCache()
         )
@@ -70,10 +79,14 @@ class Replica:
             model_cache=self._config.model_cache,
         )
         models = _catalogue(self._config.location, opener, settings.poll_s)
+        metrics.replicas.set(1)
         lives_s = settings.state_time_to_live_s
         states = (
             RedisStateStore(
-                redis_url, time_to_live_s=lives_s, on_error=metrics.state_store_errors.inc
+                redis_url,
+                time_to_live_s=lives_s,
+                on_error=metrics.state_store_errors.inc,
+                breaker=metrics.breaker("states"),
             )
             if redis_url
             else MemoryStateStore(time_to_live_s=lives_s)
@@ -82,6 +95,7 @@ class Replica:
             RedisRateLimiter(
                 connect(redis_url, timeout_s=_LIMITER_TIMEOUT_S),
                 on_error=metrics.rate_limiter_errors.inc,
+                breaker=metrics.breaker("limits"),
             )
             if redis_url
             else LocalRateLimiter()
@@ -98,7 +112,7 @@ def _catalogue(location: str, opener: ModelOpener, poll_s: float) -> Catalogue:
     """
     if not is_directory(location):
         served = opener.folder(Path(location))
-        opener.metrics.serves(served.name, served.version, served.digest)
+        opener.metrics.serves(served.name, served.version, served.digest, served.heldout_perplexity)
         return Catalogue({served.name: served})
     import_kinds()
     models = FollowingCatalogue(

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from cluster.proxying import check_haproxy, haproxy_environment
 from cluster.session import connect, disconnect
 from lmserve.errors import DependencyError, LmserveError, ModelError
+from lmserve.metrics.sharing import FOLDER_VARIABLE, metrics_folder
 
 try:
     from ray import serve
@@ -24,7 +25,6 @@ try:
     from cluster.serve_config import ServeConfig
     from cluster.serving_checks import check_models, check_port_free
     from lmserve.service.keys import read_keys
-    from lmserve.service.metrics import FOLDER_VARIABLE
     from lmserve.service.protection_settings import variables
 except ImportError as error:
     raise DependencyError(
@@ -77,7 +77,7 @@ def serving(config: ServeConfig, address: str | None = None) -> Iterator[str]:
                 "Stop it with `serve shutdown`, or use another cluster.",
             )
         try:
-            _deploy(config, f"{folder}/metrics")
+            _deploy(config)
             _wait_until_ready(config)
             yield config.url
         finally:
@@ -93,7 +93,7 @@ def _stop() -> None:
         disconnect()
 
 
-def _deploy(config: ServeConfig, metrics_folder: str) -> None:
+def _deploy(config: ServeConfig) -> None:
     logging_config = {"enable_access_log": False}
     protection = config.protection
     places = protection.max_concurrent + protection.max_queued + _SPARE_REQUESTS
@@ -112,7 +112,7 @@ def _deploy(config: ServeConfig, metrics_folder: str) -> None:
             # Named one by one: nothing else of this process's environment goes to the replicas.
             "runtime_env": {
                 "env_vars": {
-                    FOLDER_VARIABLE: metrics_folder,
+                    FOLDER_VARIABLE: str(metrics_folder()),
                     edge.VARIABLE: edge.IMPORT_PATH,
                     **variables(protection),
                 }

@@ -8,6 +8,7 @@ from contextlib import redirect_stdout
 import ray
 
 from lmserve.errors import BuildError
+from lmserve.metrics.sharing import not_inherited
 
 
 def connect(address: str | None, *, num_cpus: int | None = None) -> None:
@@ -29,16 +30,18 @@ def connect(address: str | None, *, num_cpus: int | None = None) -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     address = address or os.environ.get("RAY_ADDRESS")
     try:
-        if address:
-            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-        else:
-            ray.init(
-                address="local",
-                num_cpus=num_cpus,
-                include_dashboard=False,
-                logging_level=logging.ERROR,
-                log_to_driver=False,
-            )
+        # Ray's own processes count with prometheus_client, too, in no folder of ours.
+        with not_inherited():
+            if address:
+                ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+            else:
+                ray.init(
+                    address="local",
+                    num_cpus=num_cpus,
+                    include_dashboard=False,
+                    logging_level=logging.ERROR,
+                    log_to_driver=False,
+                )
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise BuildError(
             f"cannot connect to Ray at {address or 'this machine'}: {error}",
@@ -51,7 +54,8 @@ def disconnect() -> None:
     """Ends the connection, and the Ray that `connect` started with all that runs in it."""
     # Ray tells of every actor that thereby ends, on standard output, where results belong.
     with redirect_stdout(io.StringIO()):
-        ray.shutdown()
+        # Else a process that takes a second to die is left to nobody.
+        ray.shutdown(wait_for_processes=True)
 
 
 def connected() -> bool:

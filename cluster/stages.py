@@ -25,14 +25,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-import lmserve
 from cluster.config import BuildConfig
 from cluster.counting import Counting
-from cluster.disk import temporary_bytes, used_bytes
 from cluster.estimation import Estimation
+from cluster.lookout import Lookout
 from cluster.pool import Pool
 from cluster.progress import Observer
 from cluster.stage_log import StageLog
+from cluster.summary import build_summary
 from cluster.workspace import Workspace, write_json
 from lmserve.errors import BuildError, RefusedTextError
 from lmserve.ngram.manifest import Manifest
@@ -52,8 +52,8 @@ class Run:
         self.config = config
         self.files = files
         self.pieces = pieces
-        self.log = StageLog(observer)
-        self._used_bytes = 0
+        self.lookout = Lookout(files, observer)
+        self.log = StageLog(observer, self.lookout)
 
     def stages(self, pool: Pool) -> Manifest:
         """Runs them all, in order; what was done before is not done again."""
@@ -72,7 +72,7 @@ class Run:
             self.count(pool, sharding)
 
         manifest = estimation.run(sharding, counting, recount)
-        self.summarise(manifest, pool.size, time.monotonic() - started_s)
+        self.summarise(pool.size, time.monotonic() - started_s, digest=manifest.digest)
         return manifest
 
     def tokenize(self, pool: Pool) -> None:
@@ -160,27 +160,17 @@ class Run:
         if sharding.shards:
             calls = [(s, sharding, len(self.pieces), how) for s in range(len(sharding))]
             self.log.run("count", pool, calls, [shard.records for shard in sharding.shards])
-        self._used_bytes = max(self._used_bytes, used_bytes(self.files))
         for piece in self.pieces:
             self.files.spares.give(self.files.records(piece.index))
         return how
 
-    def summarise(self, manifest: Manifest, workers: int, wall_s: float) -> None:
-        """Leaves `build.json`, what the build cost, beside the model."""
-        summary = {
-            "lmserve": lmserve.__version__,
-            "digest": manifest.digest,
-            "inputs": [shown(name) for name in self.config.inputs],
-            "workers": workers,
-            "memory_bytes": self.config.memory_bytes,
-            "wall_s": wall_s,
-            "temporary_disk": {
-                "estimated_bytes": temporary_bytes(self.pieces, self.config.thresholds),
-                "used_bytes": max(self._used_bytes, used_bytes(self.files)),
-            },
-            "stages": [report.as_dict() for report in self.log.reports],
-        }
-        write_json(self.files.model / "build.json", summary)
+    def summarise(self, workers: int, wall_s: float, **result: str) -> None:
+        """Leaves beside the result what it cost, and what is known of it."""
+        self.lookout.look(anyhow=True)
+        summary = build_summary(
+            self.config, self.pieces, self.log, self.lookout, workers=workers, wall_s=wall_s
+        )
+        write_json(self.files.model / self.config.summary_file, result | summary)
 
     @property
     def _sizes(self) -> list[int]:

@@ -53,6 +53,11 @@ class Workspace:
         """The model while it is being put together."""
         return self.folder / "model"
 
+    @property
+    def starts(self) -> Path:
+        """What workers leave when they start."""
+        return self.folder / "starts"
+
     def tokens(self, piece: int) -> Path:
         """Tokens of a piece, in the piece's own ids."""
         return self.folder / "pieces" / f"{piece:06}-tokens.arrow"

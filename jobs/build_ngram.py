@@ -14,13 +14,17 @@ from jobs.counting_options import (
     Memory,
     Normalize,
     Order,
+    PushMetrics,
     Tokenizer,
     Workers,
     memory_bytes,
     telling_what_is_kept,
 )
-from jobs.shell import BuildDisplay, TextColumnOption, messages, progress_bar, run
+from jobs.following import LogFormatOption, following
+from jobs.leaving_reports import leave_report
+from jobs.shell import TextColumnOption, messages, progress_bar, run
 from lmserve.errors import OptionError
+from lmserve.metrics.pushing import pushing
 from lmserve.ngram.discounting import FALLBACK_DISCOUNTS, parse_discounts
 from lmserve.ngram.limiting import VocabularyLimit
 from lmserve.ngram.manifest import Manifest
@@ -84,12 +88,15 @@ def build(
     overwrite: Annotated[
         bool, Option("--overwrite", help="Replace OUTPUT once the new model is complete.")
     ] = False,
+    log_format: LogFormatOption = "text",
     address: Address = None,
+    push_metrics: PushMetrics = None,
 ) -> None:
     """Count a text and estimate an n-gram model from it."""
     # Here, so that the other commands start without Ray.
     from cluster.build import build as build_model
     from cluster.config import BuildConfig
+    from jobs.build_watching import watching
 
     tokenization = Tokenization.choose(tokenizer, normalize)
     config = BuildConfig(
@@ -116,8 +123,14 @@ def build(
         overwrite=overwrite,
     )
     kept = f"{output}.building" if temp_dir is None else config.folder
-    with telling_what_is_kept(config.folder, kept), progress_bar() as progress:
-        manifest = build_model(config, BuildDisplay(progress), address=address)
+    with (
+        pushing(push_metrics, output.name, "build"),
+        following(output.name, "build", log_format) as job,
+    ):
+        with telling_what_is_kept(config.folder, kept), progress_bar() as progress:
+            manifest = build_model(config, watching(job, progress), address=address)
+        job.tell("model made", output=str(output), digest=manifest.digest)
+        leave_report(config, job)
     _show_cost(output)
     _show_model(manifest, output)
 

@@ -11,7 +11,9 @@ from jobs.gradient_report import gradient_report
 from jobs.import_arpa import import_model
 from jobs.info import info
 from jobs.keys import keys
+from jobs.metrics import metrics
 from jobs.mix import mix_models
+from jobs.monitor import monitor
 from jobs.next_words import next_words
 from jobs.prune import prune
 from jobs.publish import list_models, publish, rollback
@@ -19,7 +21,8 @@ from jobs.quantize import quantize_model
 from jobs.recipes import recipes
 from jobs.score import score
 from jobs.serve import serve
-from jobs.shell import run_app
+from jobs.shell import run_app, share_metrics_if_possible
+from jobs.top import top
 from jobs.train import train
 
 app = typer.Typer(
@@ -47,12 +50,16 @@ app.command("publish")(publish)
 app.command("rollback")(rollback)
 app.command("models")(list_models)
 app.command("serve")(serve)
+app.command("metrics")(metrics)
+app.command("top")(top)
 app.add_typer(keys, name="keys")
+app.command("monitor")(monitor)
 app.command("demo")(demo)
 
 
 def main() -> None:
     """Entry point of the `lmserve` program."""
+    share_metrics_if_possible()
     run_app(app)
 
 

@@ -46,6 +46,15 @@ Address = Annotated[
     str | None, Option(help="Ray cluster.", show_default="RAY_ADDRESS, or a local Ray")
 ]
 
+PushMetrics = Annotated[
+    str | None,
+    Option(
+        metavar="URL",
+        help="Prometheus Pushgateway that gets the job's last values.",
+        show_default="none",
+    ),
+]
+
 
 def memory_bytes(memory: str | None) -> int:
     """What `--memory` says, or half of what this machine or container has."""

@@ -13,12 +13,16 @@ from jobs.counting_options import (
     Memory,
     Normalize,
     Order,
+    PushMetrics,
     Tokenizer,
     Workers,
     memory_bytes,
     telling_what_is_kept,
 )
-from jobs.shell import BuildDisplay, TextColumnOption, messages, progress_bar, run
+from jobs.following import LogFormatOption, following
+from jobs.leaving_reports import leave_report
+from jobs.shell import TextColumnOption, messages, progress_bar, run
+from lmserve.metrics.pushing import pushing
 from lmserve.text.sources import DEFAULT_COLUMN
 from lmserve.text.special_tokens import SpecialTokens
 from lmserve.text.tokenization import Tokenization
@@ -41,11 +45,14 @@ def counts(
     overwrite: Annotated[
         bool, Option("--overwrite", help="Replace OUTPUT once the new counts are complete.")
     ] = False,
+    log_format: LogFormatOption = "text",
     address: Address = None,
+    push_metrics: PushMetrics = None,
 ) -> None:
     """Count all n-grams of a text and write them as Parquet."""
     # Here, so that the other commands start without Ray.
     from cluster.counts import CountsConfig, count
+    from jobs.build_watching import watching
 
     tokenization = Tokenization.choose(tokenizer, normalize)
     config = CountsConfig(
@@ -63,8 +70,14 @@ def counts(
         overwrite=overwrite,
     )
     kept = f"{output}.building"
-    with telling_what_is_kept(config.folder, kept), progress_bar() as progress:
-        counted = count(config, BuildDisplay(progress), address=address)
+    with (
+        pushing(push_metrics, output.name, "counts"),
+        following(output.name, "counts", log_format) as job,
+    ):
+        with telling_what_is_kept(config.folder, kept), progress_bar() as progress:
+            counted = count(config, watching(job, progress), address=address)
+        job.tell("counts made", output=str(output), rows=counted.rows)
+        leave_report(config, job)
     table = Table("order", "n-grams", title=str(output))
     for k, rows in enumerate(counted.rows, 1):
         table.add_row(str(k), f"{rows:,}")

@@ -16,7 +16,7 @@ from typer import Option
 
 import lmserve
 from jobs.shading import score_table, write_picture
-from jobs.shell import BuildDisplay, output, progress_bar, run
+from jobs.shell import output, progress_bar, run
 from lmserve.errors import OptionError
 from lmserve.evaluation import evaluate
 from lmserve.ngram.discounting import FALLBACK_DISCOUNTS
@@ -102,6 +102,7 @@ def _write(path: Path, sentences: Sequence[str]) -> None:
 def _build(folder: Path, order: int) -> None:
     from cluster.build import build
     from cluster.config import BuildConfig
+    from jobs.build_display import BuildDisplay
 
     # Of an earlier demo that was stopped.
     shutil.rmtree(folder / "model.building", ignore_errors=True)

@@ -9,6 +9,7 @@ from typer import Argument, Option
 
 import lmserve
 from jobs import adapting
+from jobs.score_reports import Report, ReportTexts, watching_scores
 from jobs.shell import SpecialTokensOption, TextColumnOption, output, progress_bar, run
 from lmserve import evaluation
 from lmserve.errors import OptionError
@@ -48,9 +49,12 @@ def evaluate(
     cache_theta: adapting.CacheTheta = None,
     cache_weight: adapting.CacheWeight = None,
     as_json: Annotated[bool, Option("--json", help="One JSON object instead of a table.")] = False,
+    report: Report = None,
+    report_texts: ReportTexts = False,
 ) -> None:
     """Measure how well MODEL predicts a text."""
     scorer = lmserve.load(model, special_tokens=special_tokens)
+    watch = watching_scores(report, report_texts, model, inputs)
     dynamic_options = {
         "rule": dynamic_rule,
         "rate": dynamic_rate,
@@ -90,7 +94,9 @@ def evaluate(
             lambda size: progress.advance(task, size),
             segment=scorer.segment,
             reader=reader,
+            watch=watch.scores,
         )
+    watch.write()
     if as_json:
         print(json.dumps(result.as_dict()))  # noqa: T201 - this is the result
         return

@@ -9,7 +9,9 @@ from typer import Argument, Option
 
 from jobs.shell import messages, run
 from jobs.shell import output as terminal
+from lmserve.errors import OptionError
 from lmserve.publishing.directory import ModelDirectory
+from lmserve.publishing.heldout import measured
 from lmserve.publishing.publishing import publish as publish_model
 from lmserve.publishing.publishing import rollback as roll_back
 from lmserve.publishing.records import Pointer
@@ -28,9 +30,28 @@ def publish(
     version: Annotated[
         str | None, Option(help="Never used again.", show_default="from the model's digest")
     ] = None,
+    heldout: Annotated[
+        list[str] | None,
+        Option(
+            metavar="TEXT",
+            help="Text that MODEL was not made from: its perplexity is what services compare the "
+            "texts with that they score. Of networks and mixtures, their making tells one.",
+        ),
+    ] = None,
+    heldout_perplexity: Annotated[
+        float | None, Option(metavar="X", help="The same, measured before.")
+    ] = None,
 ) -> None:
     """Copy MODEL into a directory of models and make it the current version of its name."""
-    published, pointer = publish_model(model, ModelDirectory.at(to), name=name, version=version)
+    if heldout and heldout_perplexity is not None:
+        raise OptionError("--heldout and --heldout-perplexity are both given", "Give one of them.")
+    published, pointer = publish_model(
+        model,
+        ModelDirectory.at(to),
+        name=name,
+        version=version,
+        heldout_perplexity=measured(model, heldout) if heldout else heldout_perplexity,
+    )
     _tell(published, pointer)
 
 
@@ -82,6 +103,7 @@ def _describe(directory: ModelDirectory, name: str, pointer: Pointer) -> dict[st
             "digest": published.digest,
             "published": published.at.isoformat(timespec="seconds"),
             "size_bytes": published.size_bytes,
+            "heldout_perplexity": published.heldout_perplexity,
         }
         for version, published in complete
     ]
@@ -90,7 +112,8 @@ def _describe(directory: ModelDirectory, name: str, pointer: Pointer) -> dict[st
 
 
 def _table(directory: ModelDirectory, listed: list[dict[str, Any]]) -> Table:
-    table = Table("name", "version", "", "kind", "published", "MB", title=directory.location)
+    names = ("name", "version", "", "kind", "published", "MB", "held-out perplexity")
+    table = Table(*names, title=directory.location)
     for model in listed:
         for row in model["versions"]:
             table.add_row(
@@ -101,6 +124,7 @@ def _table(directory: ModelDirectory, listed: list[dict[str, Any]]) -> Table:
                 # To the minute, in universal time.
                 row["published"][:16].replace("T", " "),
                 f"{row['size_bytes'] / 1e6:,.1f}",
+                f"{perplexity:,.2f}" if (perplexity := row["heldout_perplexity"]) else "",
             )
         table.add_section()
     return table

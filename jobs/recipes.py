@@ -51,14 +51,15 @@ RECIPES = {
             layers=1,
             embedding_size=300,
             hidden_size=300,
-            drop_words=0.05,
-            drop_inputs=0.3,
-            drop_outputs=0.5,
+            drop_inputs=0.2,
+            drop_outputs=0.4,
         ),
-        training=TrainingConfig(clip_at=0.5, schedule="linear", epochs=13, bfloat16=True),
+        training=TrainingConfig(
+            learning_rate=0.001, clip_at=1, schedule="linear", epochs=16, bfloat16=True
+        ),
         about="the lecture's simple network with tanh, 300 units",
-        expected="not measured to its end; literature 124.7",
-        cost="not measured to its end",
+        expected="115.4",
+        cost="53 minutes on 1 processor",
     ),
     "awd-lstm": Recipe(
         network=NetworkConfig(

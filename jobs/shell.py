@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
-    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -20,6 +19,7 @@ from rich.progress import (
 from rich.text import Text
 
 from lmserve.errors import DependencyError, LmserveError, OptionError
+from lmserve.metrics.sharing import share_metrics
 from lmserve.text.special_tokens import SpecialTokens
 
 # Results go to standard output; everything said to a person goes to standard error. Words, names
@@ -44,11 +44,11 @@ TextColumnOption = Annotated[
 _EXTRAS = {
     "torch": "rnn",
     "safetensors": "rnn",
-    "prometheus_client": "rnn",
     "ray": "ray",
     "starlette": "serve",
     "fastapi": "serve",
-    "matplotlib": "rnn",
+    "matplotlib": "reports",
+    "yaml": "monitor",
 }
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -57,9 +57,21 @@ _BINARY_UNITS = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 def run(job: Callable[..., Any]) -> None:
     """Runs one job as a program of its own: `python -m jobs.NAME`."""
+    share_metrics_if_possible()
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(job)
     run_app(app)
+
+
+def share_metrics_if_possible() -> None:
+    """Has this process count in its node's folder, before anything in it counts.
+
+    A job does its work without the folder, too.
+    """
+    try:
+        share_metrics()
+    except LmserveError as error:
+        messages.print(f"{error.problem}. {error.remedy}", highlight=False, soft_wrap=True)
 
 
 def run_app(app: typer.Typer) -> None:
@@ -132,29 +144,3 @@ def progress_bar() -> Progress:
         console=messages,
         disable=not messages.is_terminal,
     )
-
-
-class BuildDisplay:
-    """Shows a build's stages as they go: an `Observer`.
-
-    On a terminal a bar with the time left; elsewhere, such as in a job's log, a line a stage.
-    """
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._task = TaskID(0)
-
-    def stage_started(self, name: str, total: int) -> None:
-        """Opens a bar."""
-        self._task = self._progress.add_task(name, total=total)
-
-    def advanced(self, amount: int) -> None:
-        """Moves it."""
-        self._progress.advance(self._task, amount)
-
-    def stage_finished(self, report: Any) -> None:
-        """Fills it."""
-        task = self._progress.tasks[self._progress.task_ids.index(self._task)]
-        self._progress.update(self._task, completed=task.total)
-        if not messages.is_terminal:
-            messages.print(f"{report.name}: {report.wall_s:.1f} s, {report.cpu_s:.1f} CPU s")

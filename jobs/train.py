@@ -1,7 +1,8 @@
 """`lmserve train`: train a recurrent model on Ray."""
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from rich.progress import Progress, TaskID
 from rich.table import Table
@@ -12,18 +13,20 @@ from jobs.counting_options import (
     Inputs,
     Marks,
     Normalize,
+    PushMetrics,
     Tokenizer,
     telling_what_is_kept,
 )
-from jobs.shell import TextColumnOption, messages, progress_bar, run
-from lmserve.errors import LmserveError
+from jobs.following import LogFormatOption, following
+from jobs.leaving_reports import trying_to_report
+from jobs.shell import TextColumnOption, messages, progress_bar
+from jobs.shell import run as run_job
+from jobs.training_events import TrainingEvents
+from lmserve.metrics.pushing import pushing
 from lmserve.ngram.limiting import VocabularyLimit
 from lmserve.text.sources import BLOCK_BYTES, DEFAULT_COLUMN, find_files, split
 from lmserve.text.special_tokens import SpecialTokens
 from lmserve.text.tokenization import Tokenization
-
-if TYPE_CHECKING:
-    from lmserve.rnn.report import Probed
 
 _REPORT_FILE = "report.html"
 # Words that the report looks back.
@@ -77,14 +80,15 @@ def train(
     overwrite: Annotated[
         bool, Option("--overwrite", help="Replace OUTPUT once the new model is complete.")
     ] = False,
+    log_format: LogFormatOption = "text",
     address: Address = None,
+    push_metrics: PushMetrics = None,
 ) -> None:
     """Train a recurrent network on a text, and watch its gradients."""
     # Here, so that the other commands start without torch and Ray.
     from cluster.training import Scale, train_on_ray
     from jobs.recipes import find
     from lmserve.rnn.metrics import TrainingMetrics
-    from lmserve.rnn.report import models_page
     from lmserve.rnn.run_config import RunConfig
     from lmserve.rnn.runs import run_name
     from lmserve.rnn.settings import configure, read_config
@@ -109,25 +113,29 @@ def train(
         resume=resume,
         overwrite=overwrite,
     )
-    measured = TrainingMetrics(run_name(run_config), network.cell)
-    if metrics_port is not None:
-        measured.serve(metrics_port)
+    run = run_name(run_config)
     scale = Scale(workers=workers, gpus=gpus, max_failures=max_failures)
     kept = f"{output}.training"
-    with telling_what_is_kept(run_config.folder, kept), progress_bar() as progress:
-        display = _Display(progress)
+    with pushing(push_metrics, run, "train"), following(run, "train", log_format) as job:
+        measured = TrainingMetrics(run, network.cell)
+        if metrics_port is not None:
+            measured.serve(metrics_port)
+        with telling_what_is_kept(run_config.folder, kept), progress_bar() as progress:
+            display, events = _Display(progress), TrainingEvents(job)
 
-        def watch(log: dict[str, Any]) -> None:
-            display(log)
-            measured.update(log)
+            def watch(log: dict[str, Any]) -> None:
+                display(log)
+                events(log)
+                measured.update(log)
 
-        manifest = train_on_ray(run_config, scale, watch, address=address)
-    try:
-        page = models_page([_probe(output, valid, text_column)])
-        (output / _REPORT_FILE).write_text(page, encoding="utf-8", newline="\n")
-    except LmserveError as error:
-        # The model is complete without it.
-        messages.print(f"no report: {error.problem}", highlight=False, soft_wrap=True)
+            manifest = train_on_ray(run_config, scale, watch, address=address)
+            measured.finished(manifest.epochs[-1].valid_perplexity)
+        job.tell("model made", output=str(output), digest=manifest.digest)
+        trying_to_report(
+            partial(_write_report, output, valid, text_column),
+            "losses, gradients and memory as pictures",
+            job,
+        )
     table = Table("epoch", "train", "valid", "seconds", title=f"{output}: perplexities")
     for epoch in manifest.epochs:
         perplexities = (f"{epoch.train_perplexity:.2f}", f"{epoch.valid_perplexity:.2f}")
@@ -135,18 +143,20 @@ def train(
     messages.print(table)
     for line in (
         f"{manifest.parameters:,} numbers, {manifest.words:,} words, digest {manifest.digest}",
-        f"losses, gradients and memory as pictures: {output / _REPORT_FILE}",
         f"Next: lmserve eval {output} TEXT, lmserve next {output} 'the'",
     ):
         messages.print(line, highlight=False, soft_wrap=True)
 
 
-def _probe(model: Path, text: list[str], column: str) -> "Probed":
-    """What the finished model's report tells."""
-    from lmserve.rnn.report import probe_model
+def _write_report(model: Path, text: list[str], column: str) -> Path:
+    """The finished model's report, beside it."""
+    from lmserve.rnn.report import models_page, probe_model
 
     pieces = split(find_files(text), BLOCK_BYTES, column)
-    return probe_model(model, pieces, lags=_LAGS, windows=1, shorten=True)
+    content = models_page([probe_model(model, pieces, lags=_LAGS, windows=1, shorten=True)])
+    path = model / _REPORT_FILE
+    path.write_text(content, encoding="utf-8", newline="\n")
+    return path
 
 
 class _Display:
@@ -174,4 +184,4 @@ class _Display:
 
 
 if __name__ == "__main__":
-    run(train)
+    run_job(train)

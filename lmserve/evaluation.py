@@ -7,7 +7,7 @@ from typing import Any
 
 from lmserve.errors import InputError
 from lmserve.language_model import LanguageModel, Reader
-from lmserve.scorer import Scorer, perplexity
+from lmserve.scorer import Scorer, TextScores, perplexity
 from lmserve.text.pieces import Block
 from lmserve.text.sources import Piece, read_blocks, special_token_error
 from lmserve.text.special_tokens import SpecialTokens
@@ -53,6 +53,7 @@ def evaluate(
     *,
     segment: Segment = identity,
     reader: Reader | None = None,
+    watch: Callable[[TextScores, Sequence[bytes]], None] = lambda _scores, _lines: None,
 ) -> Evaluation:
     """Scores a text, each line a sentence.
 
@@ -65,6 +66,7 @@ def evaluate(
         on_progress: called with the bytes of every piece that is done.
         reader: reads the lines one after the other, each in the light of those before it, as
             recurrent models are trained and reported; None is to score every line by itself.
+        watch: told of lines and their scores.
 
     Raises:
         InputError: the text cannot be read, is empty, or holds a special token that it may not.
@@ -76,6 +78,7 @@ def evaluate(
         for block in checked_blocks(piece, special_tokens, segment):
             lines = block.lines()
             scores = reader.read(lines).texts() if reader else scorer.score_texts(lines)
+            watch(scores, lines)
             sentences += len(scores)
             tokens += int(scores.tokens.sum())
             oov += int(scores.oov.sum())

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from lmserve.scorer import Scorer, TextScore, WordScore
+from lmserve.scorer import Scorer, TextScore, TextScores, WordScore
 
 
 def score_record(score: TextScore, words: Sequence[WordScore] | None = None) -> dict[str, Any]:
@@ -25,14 +25,17 @@ def score_record(score: TextScore, words: Sequence[WordScore] | None = None) -> 
     return record
 
 
-def score_lines(scorer: Scorer, lines: Sequence[bytes], *, words: bool) -> Iterator[bytes]:
+def score_lines(
+    scorer: Scorer, lines: Sequence[bytes], scores: TextScores, *, words: bool
+) -> Iterator[bytes]:
     """Yields a line of JSON for each text.
 
     Args:
         scorer: the model.
         lines: the texts.
+        scores: of them.
         words: add the score of each word.
     """
-    for line, score in zip(lines, scorer.score_texts(lines).rows(), strict=True):
+    for line, score in zip(lines, scores.rows(), strict=True):
         details = scorer.score_words(line) if words else None
         yield orjson.dumps(score_record(score, details), option=orjson.OPT_APPEND_NEWLINE)

@@ -18,6 +18,15 @@ settings.register_profile("no-deadline", deadline=None)
 settings.load_profile("no-deadline")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def metrics_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the programs that a file's tests start count: nothing of what others counted."""
+    folder = tmp_path_factory.mktemp("metrics")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("LMSERVE_METRICS_DIR", str(folder))
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def tiny_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """600 sentences over some hundred words."""

@@ -8,6 +8,7 @@ from lmserve.errors import ModelError
 from lmserve.loading import kind_of, load
 from lmserve.manifests import MANIFEST_FILE
 from lmserve.mixing.manifest import MixtureManifest
+from lmserve.publishing import heldout
 from lmserve.publishing.directory import ModelDirectory
 from lmserve.publishing.naming import checked_name
 from lmserve.publishing.records import (
@@ -25,39 +26,47 @@ _DIGEST_CHARACTERS = 12
 
 
 def publish(
-    model: Path, directory: ModelDirectory, *, name: str | None = None, version: str | None = None
+    model: Path,
+    directory: ModelDirectory,
+    *,
+    name: str | None = None,
+    version: str | None = None,
+    heldout_perplexity: float | None = None,
 ) -> tuple[str, Pointer]:
     """Adds a model to a directory and makes it the current version of its name.
 
-    Publishing what is there already only moves the pointer.
+    Publishing what is there already only moves the pointer, and takes down another perplexity.
 
     Args:
         model: a model folder of any kind; of a mixture, the components come along.
         directory: where to.
         name: None is the folder's.
         version: None is the beginning of the model's digest.
+        heldout_perplexity: of a text that the model was not made from; None is what its manifest
+            tells, if it does.
 
     Returns:
         The name; its pointer.
 
     Raises:
-        OptionError: the name or the version is none.
+        OptionError: the name or the version is none, or the perplexity cannot be one.
         ModelError: the folder is no model, or the version is there already and another model.
         CorruptModelError: a byte of the model was changed.
     """
     name = checked_name(model.resolve().name if name is None else name)
     digest = load(model, check=True).digest
     version = checked_name(version or digest[:_DIGEST_CHARACTERS], "version")
+    if heldout_perplexity is not None:
+        heldout.check(heldout_perplexity)
     with directory.store.locked(name):
         there = directory.published(name, version)
         if there is None:
-            _add(model, digest, directory, f"{name}/{version}")
-        elif there.digest != digest:
-            raise ModelError(
-                f"version {version!r} of {name!r} is there already and another model: "
-                f"{there.digest[:16]}..., not {digest[:16]}...",
-                "Versions never change: give another --version, or none.",
-            )
+            _add(model, digest, directory, f"{name}/{version}", heldout_perplexity)
+        else:
+            _require_same(there, digest, f"version {version!r} of {name!r}")
+            if heldout_perplexity is not None:
+                told = there.model_copy(update={"heldout_perplexity": heldout_perplexity})
+                directory.store.write(f"{name}/{version}/{PUBLISHED_FILE}", record_bytes(told))
         return name, _move(directory, name, version, "publish")
 
 
@@ -109,13 +118,29 @@ def _is_of_model(path: Path) -> bool:
     return path.is_file() and not path.name.startswith(".") and path.name != PUBLISHED_FILE
 
 
-def _add(model: Path, digest: str, directory: ModelDirectory, place: str) -> None:
+def _require_same(there: Published, digest: str, what: str) -> None:
+    if there.digest != digest:
+        raise ModelError(
+            f"{what} is there already and another model: "
+            f"{there.digest[:16]}..., not {digest[:16]}...",
+            "Versions never change: give another --version, or none.",
+        )
+
+
+def _add(
+    model: Path,
+    digest: str,
+    directory: ModelDirectory,
+    place: str,
+    heldout_perplexity: float | None,
+) -> None:
     files = model_files(model)
     published = Published(
         kind=kind_of(model),
         digest=digest,
         at=datetime.now(UTC),
         files={name: file_record(source) for name, source in files.items()},
+        heldout_perplexity=heldout_perplexity or heldout.told_by(model),
     )
     directory.store.add(place, files, record_bytes(published))
 

@@ -15,6 +15,7 @@ _MAX_HISTORY = 1000
 MAX_RECORD_BYTES = 4 << 20
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Perplexity = Annotated[float, Field(ge=1, allow_inf_nan=False)]
 Action = Literal["publish", "rollback"]
 
 
@@ -95,6 +96,7 @@ class Published(_Record):
         digest: of the model.
         at: when it was published.
         files: by path in the version's folder.
+        heldout_perplexity: of a text that the model was not made from, where it is known.
     """
 
     schema_version: Literal[1] = 1
@@ -102,6 +104,7 @@ class Published(_Record):
     digest: Sha256
     at: AwareDatetime
     files: dict[FileName, FileRecord]
+    heldout_perplexity: Perplexity | None = None
 
     @property
     def size_bytes(self) -> int:

@@ -2,14 +2,17 @@
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
+from prometheus_client import CollectorRegistry, start_http_server
 
 from lmserve.errors import OptionError
+from lmserve.metrics import families
+from lmserve.metrics import training_metrics as declared
+from lmserve.metrics.reading import NodeCollector, registry_of
+from lmserve.metrics.sharing import shared_folder
 from lmserve.rnn.measuring import perplexity_of
-
-_LABELS = ("run", "cell")
 
 
 class TrainingMetrics:
@@ -24,47 +27,41 @@ class TrainingMetrics:
         self.registry = CollectorRegistry()
         self._labels = (run, cell)
         self._skipped_before = 0
-        self._perplexity = self._gauge(
-            "perplexity", "Of the last steps, or of all valid text.", "split"
-        )
-        self._tokens = self._gauge("tokens_per_second", "Words learned from, of all workers.")
-        self._norm = self._gauge(
-            "gradient_norm", "Of the synchronised gradient, mean of the last steps.", "clipping"
-        )
-        self._largest = self._gauge("gradient_norm_max", "The largest of the last steps.")
-        self._group = self._gauge(
-            "gradient_group_norm", "Before clipping, by parameter group.", "group"
-        )
-        self._clipped = self._gauge("clipped_ratio", "Part of the last steps that were clipped.")
-        self._rate = self._gauge("learning_rate", "Of the last step.")
-        self._done = self._gauge("progress_ratio", "Part of all epochs that is done.")
-        self._horizon = self._gauge(
-            "memory_horizon_words", "Lag at which a state's gradient is below 1%.", "layer"
-        )
-        self._steps = self._gauge("steps", "Updates tried.")
-        self._skipped = Counter(
-            "lmserve_training_skipped_steps",
-            "Updates not applied, as the gradient had exploded.",
-            _LABELS,
-            registry=self.registry,
-        )
+        gauge = partial(families.gauge, registry=self.registry)
+        self._perplexity = gauge(declared.PERPLEXITY)
+        self._tokens = gauge(declared.TOKENS_PER_SECOND)
+        self._norm = gauge(declared.GRADIENT_NORM)
+        self._largest = gauge(declared.GRADIENT_NORM_MAX)
+        self._group = gauge(declared.GRADIENT_GROUP_NORM)
+        self._clipped = gauge(declared.CLIPPED)
+        self._rate = gauge(declared.LEARNING_RATE)
+        self._done = gauge(declared.PROGRESS)
+        self._horizon = gauge(declared.MEMORY_HORIZON)
+        self._steps = gauge(declared.STEPS)
+        self._skipped = families.counter(declared.SKIPPED_STEPS, self.registry)
         self._skipped.labels(*self._labels)
-
-    def _gauge(self, name: str, about: str, *labels: str) -> Gauge:
-        return Gauge(f"lmserve_training_{name}", about, (*_LABELS, *labels), registry=self.registry)
 
     def serve(self, port: int) -> None:
         """Answers Prometheus at http://HOST:port/metrics until the process ends.
 
+        Where processes share their metrics, it tells those of all of them.
+
         Raises:
             OptionError: the port cannot be had.
         """
+        folder = shared_folder()
+        registry = registry_of(NodeCollector(folder)) if folder else self.registry
         try:
-            start_http_server(port, registry=self.registry)
+            start_http_server(port, registry=registry)
         except (OSError, OverflowError) as error:
             raise OptionError(
                 f"metrics port {port} cannot be had: {error}", "Give another --metrics-port."
             ) from error
+
+    def finished(self, valid_perplexity: float) -> None:
+        """Takes what the last epoch came to, which no line of the log has."""
+        self._perplexity.labels(*self._labels, "valid").set(valid_perplexity)
+        self._done.labels(*self._labels).set(1)
 
     def update(self, log: Mapping[str, Any]) -> None:
         """Takes a line of the log of steps; what is null in it is not a number."""

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from lmserve.errors import CorruptModelError
+from lmserve.pages.html import heading, page, paragraph, picture, table
 from lmserve.rnn.config import CellKind
 from lmserve.rnn.corpus import read_rows
 from lmserve.rnn.experiment import Experiment, ExperimentConfig, Run
 from lmserve.rnn.manifest import RecurrentManifest
-from lmserve.rnn.page import heading, page, paragraph, picture, table
 from lmserve.rnn.pictures import draw_explosion, draw_gradients, draw_lags, draw_learning, svg
 from lmserve.rnn.probing import WARM, LagCurve, probe
 from lmserve.rnn.scoring import RecurrentModel

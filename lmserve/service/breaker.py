@@ -10,6 +10,8 @@ class Breaker:
     Args:
         first_pause_s: pause after the first failure.
         longest_pause_s: pauses grow up to this.
+        on_change: told True when the first of several failures comes, False when one succeeds
+            again.
         clock: monotonic seconds; another one in tests.
 
     Attributes:
@@ -21,10 +23,12 @@ class Breaker:
         *,
         first_pause_s: float = 0.5,
         longest_pause_s: float = 5.0,
+        on_change: Callable[[bool], object] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._first_pause_s = first_pause_s
         self._longest_pause_s = longest_pause_s
+        self._on_change = on_change
         self._clock = clock
         self._pause_s = 0.0
         self._closed_until_s = 0.0
@@ -51,9 +55,13 @@ class Breaker:
         if known is not None and known != self.failures:
             return
         self.failures += 1
+        if self._pause_s == 0.0:
+            self._on_change(True)
         self._pause_s = min(max(self._first_pause_s, 2 * self._pause_s), self._longest_pause_s)
         self._closed_until_s = self._clock() + self._pause_s
 
     def succeeded(self) -> None:
         """Notes a success: no pause."""
+        if self._pause_s > 0.0:
+            self._on_change(False)
         self._pause_s = 0.0

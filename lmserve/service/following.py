@@ -112,7 +112,7 @@ class FollowingCatalogue(Catalogue):
     def _swap(self, served: ServedModel) -> None:
         former = self._models.get(served.name)
         self._models = dict(sorted({**self._models, served.name: served}.items()))
-        self._metrics.serves(served.name, served.version, served.digest)
+        self._metrics.serves(served.name, served.version, served.digest, served.heldout_perplexity)
         self._forget_failure(served.name)
         if former is None:
             logger.info("model %s: serving version %s", served.name, served.version)

@@ -1,161 +1,108 @@
 """What the service counts, for Prometheus.
 
-With the environment variable PROMETHEUS_MULTIPROC_DIR set before the interpreter starts, all
-processes of a node that share the folder are added up, whichever of them answers `/metrics`.
+Where its node's processes share their metrics (`lmserve.metrics.sharing`), they are added up,
+whichever of them answers `/metrics`.
 """
 
-import os
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    Metric,
-    generate_latest,
-)
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
+from prometheus_client.exposition import choose_encoder
 
+from lmserve.metrics import families
+from lmserve.metrics import service_metrics as declared
+from lmserve.metrics.reading import Collected, registry_of
+from lmserve.metrics.sharing import exposition, shared_folder
 from lmserve.scorer import TextScore, TextScores
 from lmserve.service import request_record
-
-FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-_MODEL_INFO = "lmserve_model_info"
-_DURATION_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
-_WORD_BUCKETS_S = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5)
-_PERPLEXITY_BUCKETS = (5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 1e5, 1e6)
-
-
-class BatchHistogram(Histogram):
-    """A histogram that takes a batch at the price of one observation a bucket."""
-
-    def observe_many(self, values: npt.ArrayLike) -> None:
-        """Observes each value; infinite ones count but don't add to the sum, which they'd end."""
-        array = np.asarray(values, np.float64)
-        counts = np.bincount(np.searchsorted(self._upper_bounds, array))
-        for bucket in np.flatnonzero(counts):
-            self._buckets[bucket].inc(int(counts[bucket]))
-        self._sum.inc(float(array[np.isfinite(array)].sum()))
+from lmserve.service.breaker import Breaker
 
 
 class ServiceMetrics:
     """All metrics of one process, on a registry of their own."""
 
     def __init__(self) -> None:
-        if folder := os.environ.get(FOLDER_VARIABLE):
-            # On nodes other than the one that chose the folder, it does not exist yet.
-            Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
         self.registry = CollectorRegistry()
-        counter = partial(Counter, registry=self.registry)
-        gauge = partial(Gauge, registry=self.registry)
-        self.requests = counter("lmserve_requests", "Requests answered.", ["route", "status"])
-        self.request_duration = Histogram(
-            "lmserve_request_duration_seconds",
-            "Time from the request's head to the answer's end; a stream's whole life.",
-            ["route"],
-            buckets=_DURATION_BUCKETS_S,
-            registry=self.registry,
-        )
-        self.in_flight = gauge(
-            "lmserve_requests_in_flight", "Requests being answered.", multiprocess_mode="livesum"
-        )
-        self.disconnects = counter(
-            "lmserve_disconnects", "Requests that broke off before their answer was complete."
-        )
-        self.idle_requests = counter(
-            "lmserve_idle_requests", "Requests ended because their client sent nothing for long."
-        )
-        self.stalled_clients = counter(
-            "lmserve_stalled_clients",
-            "Requests ended because their client took no answer for long.",
-        )
-        self.refused_requests = counter(
-            "lmserve_refused_requests", "Requests that were not worked on.", ["reason"]
-        )
-        self.rate_limited = counter(
-            "lmserve_rate_limited_requests", "Requests over a rate limit.", ["limit"]
-        )
-        self.rate_limiter_errors = counter(
-            "lmserve_rate_limiter_errors", "Errors and time-outs of the shared rate limits."
-        )
-        self.queued = gauge(
-            "lmserve_queued_requests",
-            "Requests that wait for a place.",
-            multiprocess_mode="livesum",
-        )
-        self.sentences = counter("lmserve_sentences", "Texts scored.")
-        self.words = counter("lmserve_words", "Words scored, sentence ends included.")
-        self.oov_words = counter("lmserve_oov_words", "Scored words unknown to the model.")
-        self.generated_words = counter(
-            "lmserve_generated_words", "Words generated, sentence ends included."
-        )
-        self.sentence_perplexity = BatchHistogram(
-            "lmserve_sentence_perplexity",
-            "Perplexity of each text; the sum leaves out infinite ones.",
-            buckets=_PERPLEXITY_BUCKETS,
-            registry=self.registry,
-        )
-        self.cache_hits = counter("lmserve_cache_hits", "Texts found in the cache.")
-        self.cache_misses = counter("lmserve_cache_misses", "Texts not found in the cache.")
-        self.cache_errors = counter(
-            "lmserve_cache_errors", "Errors, time-outs and malformed values of the cache."
-        )
-        self.cache_late = counter(
-            "lmserve_cache_late", "Lookups of the cache that requests no longer waited for."
-        )
-        self.batches = counter("lmserve_batches", "Batches that a costly model scored.")
-        self.batched_texts = counter("lmserve_batched_texts", "Texts in these batches.")
-        self.overdue_batches = counter(
-            "lmserve_overdue_batches", "Batches that took too long, whose requests were refused."
-        )
-        self.stream_line_errors = counter(
-            "lmserve_stream_line_errors", "Streamed lines that were no text."
-        )
-        self.sessions = gauge(
-            "lmserve_sessions", "WebSocket sessions open.", multiprocess_mode="livesum"
-        )
-        self.session_words = counter("lmserve_session_words", "Words answered in sessions.")
-        self.session_word_seconds = Histogram(
-            "lmserve_session_word_seconds",
-            "Time from the message that completes a word to its answer being sent.",
-            buckets=_WORD_BUCKETS_S,
-            registry=self.registry,
-        )
-        self.state_store_errors = counter(
-            "lmserve_state_store_errors", "Errors and time-outs of the store of states."
-        )
-        self._model_info = gauge(
-            _MODEL_INFO,
-            "1 for each model being served.",
-            ["name", "version", "digest"],
-            multiprocess_mode="livemax",
-        )
-        self.model_swaps = counter(
-            "lmserve_model_swaps", "Versions that took the place of another.", ["name"]
-        )
-        self.model_load_errors = counter(
-            "lmserve_model_load_errors",
-            "Attempts to load a version, or to read the model directory (no name), that failed.",
-            ["name"],
-        )
+        counter = partial(families.counter, registry=self.registry)
+        gauge = partial(families.gauge, registry=self.registry)
+        histogram = partial(families.histogram, registry=self.registry)
+        self.requests = counter(declared.REQUESTS)
+        self.received_bytes = counter(declared.RECEIVED_BYTES)
+        self.sent_bytes = counter(declared.SENT_BYTES)
+        self.request_duration = histogram(declared.REQUEST_DURATION)
+        self.in_flight = gauge(declared.REQUESTS_IN_FLIGHT)
+        self.disconnects = counter(declared.DISCONNECTS)
+        self.idle_requests = counter(declared.IDLE_REQUESTS)
+        self.stalled_clients = counter(declared.STALLED_CLIENTS)
+        self.refused_requests = counter(declared.REFUSED_REQUESTS)
+        self.rate_limited = counter(declared.RATE_LIMITED_REQUESTS)
+        self.rate_limiter_errors = counter(declared.RATE_LIMITER_ERRORS)
+        self.queued = gauge(declared.QUEUED_REQUESTS)
+        self.sentences = counter(declared.SENTENCES)
+        self.words = counter(declared.WORDS)
+        self.oov_words = counter(declared.OOV_WORDS)
+        self.generated_words = counter(declared.GENERATED_WORDS)
+        self.scored_nats = counter(declared.SCORED_NATS)
+        self.likely_words = counter(declared.LIKELY_WORDS)
+        self.sentence_perplexity = histogram(declared.SENTENCE_PERPLEXITY)
+        self.cache_hits = counter(declared.CACHE_HITS)
+        self.cache_misses = counter(declared.CACHE_MISSES)
+        self.cache_errors = counter(declared.CACHE_ERRORS)
+        self.cache_late = counter(declared.CACHE_LATE)
+        self.breaker_open = gauge(declared.BREAKER_OPEN)
+        self.batches = counter(declared.BATCHES)
+        self.batched_texts = counter(declared.BATCHED_TEXTS)
+        self.overdue_batches = counter(declared.OVERDUE_BATCHES)
+        self.stream_line_errors = counter(declared.STREAM_LINE_ERRORS)
+        self.sessions = gauge(declared.SESSIONS)
+        self.session_words = counter(declared.SESSION_WORDS)
+        self.session_word_seconds = histogram(declared.SESSION_WORD_SECONDS)
+        self.state_store_errors = counter(declared.STATE_STORE_ERRORS)
+        self.replicas = gauge(declared.REPLICAS)
+        self.replicas_wanted = gauge(declared.REPLICAS_WANTED)
+        self.replica_starts = counter(declared.REPLICA_STARTS)
+        self._model_info = gauge(declared.MODEL_INFO)
+        self._model_perplexity = gauge(declared.MODEL_PERPLEXITY)
+        self.model_swaps = counter(declared.MODEL_SWAPS)
+        self.model_load_errors = counter(declared.MODEL_LOAD_ERRORS)
 
-    def serves(self, name: str, version: str, digest: str) -> None:
-        """Tells of a model that requests reach from now on."""
+    def serves(
+        self, name: str, version: str, digest: str, heldout_perplexity: float | None = None
+    ) -> None:
+        """Tells of a model that requests reach from now on.
+
+        Args:
+            name: its name.
+            version: which.
+            digest: its digest.
+            heldout_perplexity: what it came to when it was published, if that is known.
+        """
         self._model_info.labels(name, version, digest).set(1)
+        if heldout_perplexity is not None:
+            self._model_perplexity.labels(name, version).set(heldout_perplexity)
 
     def serves_no_more(self, name: str, version: str, digest: str) -> None:
         """Tells of a model that no new request reaches."""
         self._model_info.labels(name, version, digest).set(0)
+        self._model_perplexity.labels(name, version).set(0)
+
+    def breaker(self, store: str) -> Breaker:
+        """A breaker for a store, of which it is told whether it is open."""
+        return Breaker(on_change=self.breaker_open.labels(store).set)
 
     def scored(self, scores: Sequence[TextScore]) -> None:
         """Counts a batch of answered texts, also for the request that is being answered."""
         self._count(len(scores), sum(score.tokens for score in scores))
-        self.oov_words.inc(sum(score.oov for score in scores))
+        likely = [score for score in scores if score.log10_prob > -math.inf]
+        self._count_likely(
+            math.fsum(score.log10_prob for score in likely), sum(score.tokens for score in likely)
+        )
+        if oov := sum(score.oov for score in scores):
+            self.oov_words.inc(oov)
         self.sentence_perplexity.observe_many([score.perplexity for score in scores])
 
     def scored_batch(self, scores: TextScores, perplexity: npt.NDArray[np.float64]) -> None:
@@ -165,7 +112,15 @@ class ServiceMetrics:
             scores: of the texts.
             perplexity: float64 [B], `scores.perplexity()`.
         """
+        if len(scores) <= families.FEW:
+            # A stream of single lines: NumPy would cost as much as the model does.
+            self.scored(scores.rows())
+            return
         self._count(len(scores), int(scores.tokens.sum()))
+        likely = np.isfinite(scores.log10_prob)
+        self._count_likely(
+            float(scores.log10_prob.sum(where=likely)), int(scores.tokens.sum(where=likely))
+        )
         self.oov_words.inc(int(scores.oov.sum()))
         self.sentence_perplexity.observe_many(perplexity)
 
@@ -175,47 +130,20 @@ class ServiceMetrics:
         if (record := request_record.current()) is not None:
             record.count(texts, words)
 
+    def _count_likely(self, log10_prob: float, words: int) -> None:
+        self.scored_nats.inc(-log10_prob * math.log(10))
+        self.likely_words.inc(words)
+
     def exposition(self) -> bytes:
         """The metrics in Prometheus text format, of all processes of this node where they share."""
-        folder = os.environ.get(FOLDER_VARIABLE)
-        if not folder:
-            return generate_latest(_Exposed(self.registry))
-        _forget_the_dead(Path(folder))
-        node = CollectorRegistry()
-        MultiProcessCollector(node, folder)  # type: ignore[no-untyped-call]
-        return generate_latest(_Exposed(node))
+        return self.encoded("")[0]
 
+    def encoded(self, accept: str) -> tuple[bytes, str]:
+        """The metrics in a format that a scraper accepts, and its media type.
 
-class _Exposed(CollectorRegistry):
-    """What a registry has, but for models that are served no more.
-
-    Of what several processes share nothing can be removed: it is 0 instead.
-    """
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        super().__init__()
-        self._registry = registry
-
-    def collect(self) -> Iterator[Metric]:
-        for metric in self._registry.collect():
-            if metric.name == _MODEL_INFO:
-                metric.samples = [sample for sample in metric.samples if sample.value]
-            yield metric
-
-
-def _forget_the_dead(folder: Path) -> None:
-    """Drops gauges of processes that were killed: their requests are no longer in flight."""
-    pids = {int(path.stem.rsplit("_", 1)[1]) for path in folder.glob("gauge_live*_*.db")}
-    for pid in pids:
-        if not _is_alive(pid):
-            mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)  # Signal 0 only asks.
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        What processes share has no exemplars, and is in Prometheus text format.
+        """
+        if folder := shared_folder():
+            return exposition(folder), CONTENT_TYPE_LATEST
+        encode, media_type = choose_encoder(accept)
+        return encode(registry_of(Collected(self.registry.collect()))), media_type

@@ -17,6 +17,7 @@ from lmserve.service.protection_settings import ProtectionSettings
 from lmserve.service.request_log import log_request
 from lmserve.service.request_record import RequestRecord, client_address
 from lmserve.service.stalling import StalledClientError, unless_stalled
+from lmserve.service.traffic import Traffic, route_of
 
 REQUEST_ID_HEADER = "X-Request-ID"
 # What may go into logs and headers as it is.
@@ -70,6 +71,7 @@ class RequestMiddleware:
         state["request_id"] = record.request_id
         state["record"] = record
         request_record.begin(record)
+        traffic = Traffic(scope, self._metrics)
         # A WebSocket's handshake is a GET.
         method = scope.get("method", "GET")
         started_s = time.perf_counter()
@@ -77,12 +79,14 @@ class RequestMiddleware:
         try:
             with tracing.request_span(headers, method, record):
                 try:
-                    await self._answer(scope, receive, send, record)
+                    await self._answer(
+                        scope, traffic.receiving(receive), traffic.sending(send), record
+                    )
                 finally:
-                    # The route's template: paths are the client's to choose, labels must stay few.
-                    record.route = getattr(scope.get("route"), "path", "other")
+                    record.route = route_of(scope)
         finally:
             self._metrics.in_flight.dec()
+            traffic.tell()
             duration_s = time.perf_counter() - started_s
             self._observe(record, duration_s)
             with_address = self._protection.log_client_address
@@ -100,6 +104,10 @@ class RequestMiddleware:
                     MutableHeaders(scope=message)[REQUEST_ID_HEADER] = record.request_id
             elif message["type"] == "websocket.accept":
                 record.status = _SWITCHING_PROTOCOLS
+            if message["type"] in _BODIES and not message.get("more_body"):
+                # Before it: whoever has an answer is counted, even if this process is killed now.
+                record.route = route_of(scope)
+                self._count(record)
             await send(message)
             if message["type"] in _BODIES:
                 record.complete = not message.get("more_body")
@@ -130,8 +138,14 @@ class RequestMiddleware:
             self._metrics.disconnects.inc()
         if record.refused is not None:
             self._metrics.refused_requests.labels(record.refused).inc()
-        self._metrics.requests.labels(record.route, record.status).inc()
-        self._metrics.request_duration.labels(record.route).observe(seconds)
+        self._count(record)
+        exemplar = {"trace_id": record.trace_id} if record.trace_id else None
+        self._metrics.request_duration.labels(record.route).observe(seconds, exemplar)
+
+    def _count(self, record: RequestRecord) -> None:
+        if not record.counted:
+            record.counted = True
+            self._metrics.requests.labels(record.route, record.status).inc()
 
 
 def _request_id(headers: Headers) -> str:

@@ -34,6 +34,9 @@ class ModelCard(BaseModel):
     digest: Annotated[str, Field(description="SHA-256 of all that determines a score.")]
     versions: Annotated[list[str], Field(description="All that were current, oldest first.")]
     vocabulary_size: Annotated[int, Field(description="Words, <unk>, <s> and </s> included.")]
+    heldout_perplexity: Annotated[
+        float | None, Field(description="Of a text that it was not made from, where it is known.")
+    ] = None
     order: Annotated[int | None, Field(description="Words of the longest n-gram.")] = None
     cell: Annotated[str | None, Field(description="The recurrent cell.")] = None
     method: Annotated[str | None, Field(description="How a mixture combines its models.")] = None
@@ -90,6 +93,7 @@ def _card(served: ServedModel) -> ModelCard:
         digest=served.digest,
         versions=list(served.versions),
         vocabulary_size=len(served.model.vocabulary),
+        heldout_perplexity=served.heldout_perplexity,
         **_facts(served.model),
     )
 

@@ -10,9 +10,11 @@ from lmserve.language_model import LanguageModel
 from lmserve.manifests import MANIFEST_FILE
 from lmserve.ngram.model import NgramModel
 from lmserve.positions import beginning, read_text
+from lmserve.publishing import heldout
 from lmserve.publishing.directory import ModelDirectory
 from lmserve.publishing.fetching import local_folder
 from lmserve.publishing.records import Pointer
+from lmserve.service import tracing
 from lmserve.service.cache import CachePolicy, ScoreCache
 from lmserve.service.metrics import ServiceMetrics
 from lmserve.service.scoring import CachedScorer, model_batcher
@@ -52,7 +54,9 @@ class ModelOpener:
         model = open_warm(folder, self.device)
         version = model.digest[:_DIGEST_CHARACTERS]
         created_s = (folder / MANIFEST_FILE).stat().st_mtime
-        return self._served(folder.name, version, model, created_s, (version,))
+        return self._served(
+            folder.name, version, model, created_s, (version,), heldout.told_by(folder)
+        )
 
     def version(self, directory: ModelDirectory, name: str, pointer: Pointer) -> ServedModel:
         """The version of a name that its pointer says is current; fetched first, if need be.
@@ -62,7 +66,8 @@ class ModelOpener:
         """
         published = directory.require_published(name, pointer.current)
         folder = local_folder(directory, name, pointer.current, published, self.model_cache)
-        model = open_warm(folder, self.device)
+        with tracing.span("model.load", **{"model.name": name, "model.version": pointer.current}):
+            model = open_warm(folder, self.device)
         if model.digest != published.digest:
             raise CorruptModelError(
                 f"{directory.location}/{name}/{pointer.current} has the digest "
@@ -70,7 +75,8 @@ class ModelOpener:
                 "Publish the model again as another version.",
             )
         created_s = published.at.timestamp()
-        return self._served(name, pointer.current, model, created_s, tuple(pointer.versions))
+        versions, perplexity = tuple(pointer.versions), published.heldout_perplexity
+        return self._served(name, pointer.current, model, created_s, versions, perplexity)
 
     def _served(
         self,
@@ -79,6 +85,7 @@ class ModelOpener:
         model: LanguageModel,
         created_s: float,
         versions: tuple[str, ...],
+        heldout_perplexity: float | None,
     ) -> ServedModel:
         metrics, settings = self.metrics, self.settings
         scorer = CachedScorer(
@@ -95,6 +102,7 @@ class ModelOpener:
             scorer=scorer,
             created_s=created_s,
             versions=versions,
+            heldout_perplexity=heldout_perplexity,
         )
 
 

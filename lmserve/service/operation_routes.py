@@ -1,7 +1,6 @@
 """The routes for whoever operates the service."""
 
 from fastapi import APIRouter, HTTPException, Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST
 
 from lmserve.service.context import InService, problems
 from lmserve.service.schemas import Health, Readiness
@@ -43,6 +42,7 @@ async def readyz(request: Request, service: InService) -> Readiness:
     response_model=None,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
-async def metrics(service: InService) -> Response:
+async def metrics(request: Request, service: InService) -> Response:
     """Counters of all replicas on the node that answers, in Prometheus text format."""
-    return Response(service.metrics.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    content, media_type = service.metrics.encoded(request.headers.get("accept", ""))
+    return Response(content, headers={"Content-Type": media_type})

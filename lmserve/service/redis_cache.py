@@ -15,6 +15,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from lmserve.errors import OptionError
 from lmserve.scorer import TextScore
+from lmserve.service import tracing
 from lmserve.service.breaker import Breaker
 from lmserve.service.cache import pack, unpack
 from lmserve.service.redis_connection import connect, disconnect
@@ -112,12 +113,8 @@ class RedisCache:
         values = {self._name(key): pack(score) for key, score in scores.items()}
         known = self._breaker.failures
         try:
-            async with self._redis.pipeline(transaction=False) as pipeline:
-                for group in self._groups(list(values)):
-                    packed = [values[key] for key in group]
-                    rest: list[bytes | int] = [*group, self._time_to_live_s, *packed]
-                    pipeline.execute_command("EVAL", _SET_MANY, len(group), *rest)
-                await pipeline.execute()
+            with tracing.redis_span("EVAL"):
+                await self._set(values)
         except ResponseError as error:
             self._writing.failed()
             self._troubles.report(error)
@@ -136,6 +133,14 @@ class RedisCache:
         self._lookups.discard(lookup)
         self._turns.release()
 
+    async def _set(self, values: Mapping[bytes, bytes]) -> None:
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for group in self._groups(list(values)):
+                packed = [values[key] for key in group]
+                rest: list[bytes | int] = [*group, self._time_to_live_s, *packed]
+                pipeline.execute_command("EVAL", _SET_MANY, len(group), *rest)
+            await pipeline.execute()
+
     async def _get(self, keys: Sequence[bytes]) -> list[TextScore | None]:
         names = [self._name(key) for key in keys]
         groups = list(self._groups(names))
@@ -145,7 +150,9 @@ class RedisCache:
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for group in groups:
                     pipeline.execute_command("MGET", *group)
-                for group, values in zip(groups, await pipeline.execute(), strict=True):
+                with tracing.redis_span("MGET"):
+                    replies = await pipeline.execute()
+                for group, values in zip(groups, replies, strict=True):
                     if len(values) != len(group):
                         raise RedisError(f"{len(values)} values for {len(group)} keys")
                     found |= zip(group, map(self._unpack, values), strict=True)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from redis.asyncio import Redis, RedisCluster
 
+from lmserve.service import tracing
 from lmserve.service.breaker import Breaker
 from lmserve.service.rate_limits import Limit, LocalRateLimiter, Taken
 from lmserve.service.redis_connection import disconnect
@@ -60,10 +61,11 @@ class RedisRateLimiter:
         """Takes `cost` tokens where there are so many, or in any case `on_credit`."""
         if self._breaker.allows():
             try:
-                allowed, level = await self._take(
-                    keys=[_KEY_PREFIX + bucket],
-                    args=[limit.capacity, limit.per_s, cost, int(on_credit)],
-                )
+                with tracing.redis_span("EVALSHA"):
+                    allowed, level = await self._take(
+                        keys=[_KEY_PREFIX + bucket],
+                        args=[limit.capacity, limit.per_s, cost, int(on_credit)],
+                    )
                 taken = Taken(bool(allowed), float(level))
             except Exception as error:
                 # Any: what isn't Redis at all may answer in ways that its client doesn't expect.

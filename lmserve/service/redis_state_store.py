@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from redis.exceptions import RedisError, ResponseError
 
 from lmserve.errors import OptionError, ServiceError
+from lmserve.service import tracing
 from lmserve.service.breaker import Breaker
 from lmserve.service.redis_connection import connect, disconnect
 from lmserve.service.state_store import new_id
@@ -61,7 +62,8 @@ class RedisStateStore:
                     identifier = new_id()
                     pipeline.set(_KEY_PREFIX + identifier, state, ex=self._time_to_live_s)
                     identifiers.append(identifier)
-                replies = await pipeline.execute()
+                with tracing.redis_span("SET"):
+                    replies = await pipeline.execute()
             if replies != [True] * len(states):
                 raise RedisError(f"{len(replies)} replies to {len(states)} SETs, not all OK")
         except ResponseError as error:
@@ -87,7 +89,8 @@ class RedisStateStore:
         if not self._breaker.allows():
             raise _not_working()
         try:
-            state = await self._redis.get(_KEY_PREFIX + identifier)
+            with tracing.redis_span("GET"):
+                state = await self._redis.get(_KEY_PREFIX + identifier)
             if not isinstance(state, bytes | None):
                 raise RedisError(f"a {type(state).__name__} in reply to GET")
         except Exception as error:

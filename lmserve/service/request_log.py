@@ -4,57 +4,21 @@ Texts and keys are never in it: its lines have the members below and no others.
 """
 
 import logging
-import sys
-from datetime import UTC, datetime
 from typing import Any
 
-import orjson
-
+from lmserve.logs import FIELDS, JsonFormatter, TextFormatter, log_to_standard_error
+from lmserve.service import tracing
 from lmserve.service.protection_settings import LogFormat
 from lmserve.service.request_record import RequestRecord
 
-_FIELDS = "fields"
 _REQUESTS = logging.getLogger("lmserve.service.requests")
-
-
-class JsonFormatter(logging.Formatter):
-    """A line of JSON: time, level, message, then what is known of the request."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The line of one event."""
-        line: dict[str, Any] = {
-            "time": _time(record),
-            "level": record.levelname.lower(),
-            "message": record.getMessage(),
-        } | getattr(record, _FIELDS, {"logger": record.name})
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(line).decode()
-
-
-class TextFormatter(logging.Formatter):
-    """A line for people: time, level, message, `name=value` of what is known of the request."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The line of one event."""
-        fields = getattr(record, _FIELDS, {})
-        parts = [_time(record), f"{record.levelname:7}", record.getMessage()]
-        parts += [f"{name}={value}" for name, value in fields.items()]
-        if record.exc_info:
-            parts.append("\n" + self.formatException(record.exc_info))
-        return " ".join(parts)
 
 
 def start_log(log_format: LogFormat) -> None:
     """Has this process log what lmserve does in this format; `none` leaves logging as it is."""
     if log_format == "none":
         return
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
-    lmserve = logging.getLogger("lmserve")
-    lmserve.handlers = [handler]
-    lmserve.setLevel(logging.INFO)
-    lmserve.propagate = False
+    log_to_standard_error(JsonFormatter() if log_format == "json" else TextFormatter())
 
 
 def log_request(
@@ -72,7 +36,10 @@ def log_request(
         "texts": record.texts,
         "words": record.words,
         "complete": record.complete,
+        "replica": tracing.instance_id(),
     }
+    if record.trace_id is not None:
+        fields["trace_id"] = record.trace_id
     if record.caller is not None:
         fields["key"] = record.caller
     if record.refused is not None:
@@ -80,8 +47,4 @@ def log_request(
     if with_address:
         fields["client"] = record.address
     level = logging.ERROR if record.status >= 500 and not record.refused else logging.INFO
-    _REQUESTS.log(level, "request", extra={_FIELDS: fields})
-
-
-def _time(record: logging.LogRecord) -> str:
-    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+    _REQUESTS.log(level, "request", extra={FIELDS: fields})

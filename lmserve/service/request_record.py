@@ -21,7 +21,9 @@ class RequestRecord:
         refused: why the request was not worked on.
         texts: scored for it.
         words: scored for it, sentence ends included.
+        trace_id: of the trace that its span is sent with, 32 hexadecimal digits.
         complete: whether the answer was sent to its end.
+        counted: whether the metrics know of it.
     """
 
     request_id: str
@@ -32,7 +34,9 @@ class RequestRecord:
     refused: str | None = None
     texts: int = 0
     words: int = 0
+    trace_id: str | None = None
     complete: bool = False
+    counted: bool = False
     _lock: Lock = field(default_factory=Lock, repr=False)
 
     def count(self, texts: int, words: int) -> None:

@@ -23,6 +23,7 @@ class ServedModel:
         scorer: its scores of whole texts, behind a cache.
         created_s: when it was published, in seconds since 1970.
         versions: all versions of this name, oldest first, as far as they are known.
+        heldout_perplexity: what it came to when it was published, or made, if that is known.
     """
 
     name: str
@@ -31,6 +32,7 @@ class ServedModel:
     scorer: CachedScorer
     created_s: float = 0.0
     versions: tuple[str, ...] = ()
+    heldout_perplexity: float | None = None
 
     @property
     def digest(self) -> str:

@@ -1,10 +1,11 @@
-"""OpenTelemetry spans: one of each request, and of its scoring and its cache within.
+"""OpenTelemetry spans: one of each request, and within it of scoring, cache and Redis.
 
 Nothing is imported and nothing done unless `OTEL_EXPORTER_OTLP_ENDPOINT` says where spans go.
 """
 
 import logging
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,8 @@ def start_from_environment() -> None:
         logger.warning("no traces: OpenTelemetry is missing; pip install 'lmserve[otel]'")
         return
     name = os.environ.get("OTEL_SERVICE_NAME", "lmserve")
-    provider = TracerProvider(resource=Resource.create({"service.name": name}))
+    resource = Resource.create({"service.name": name, "service.instance.id": instance_id()})
+    provider = TracerProvider(resource=resource)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     start(provider)
 
@@ -55,6 +57,21 @@ def stop() -> None:
     if _provider is not None:
         _provider.shutdown()
     _provider = _tracer = None
+
+
+def instance_id() -> str:
+    """What tells this process from others, in spans and in the log."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def redis_span(command: str) -> AbstractContextManager[Any]:
+    """A span of a command that Redis is sent, named as OpenTelemetry's conventions have it."""
+    if _tracer is None:
+        return nullcontext()
+    from opentelemetry.trace import SpanKind
+
+    attributes = {"db.system.name": "redis", "db.operation.name": command}
+    return _tracer.start_as_current_span(command, kind=SpanKind.CLIENT, attributes=attributes)
 
 
 def span(name: str, **attributes: int | str) -> AbstractContextManager[Any]:
@@ -75,6 +92,8 @@ def request_span(headers: Mapping[str, str], method: str, record: RequestRecord)
 
     context = TraceContextTextMapPropagator().extract(headers)
     with _tracer.start_as_current_span(method, context, kind=SpanKind.SERVER) as opened:
+        if opened.get_span_context().trace_flags.sampled:
+            record.trace_id = format(opened.get_span_context().trace_id, "032x")
         try:
             yield
         finally:

@@ -1,4 +1,4 @@
-"""What protects the service, through a real Ray Serve: keys, back-pressure and the end."""
+"""What protects the service, through a real Ray Serve: keys, back-pressure and the end; traces."""
 
 import os
 import signal
@@ -14,7 +14,9 @@ import httpx
 import orjson
 import psutil
 import pytest
+from otlp_receiver import OtlpReceiver, running_otlp_receiver
 
+from lmserve.service import tracing
 from lmserve.service.keys import add_key
 
 STREAM = (
@@ -49,7 +51,15 @@ class Guarded:
 
 
 @pytest.fixture(scope="module")
-def guarded(tiny_model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+def receiver() -> Iterator[OtlpReceiver]:
+    with running_otlp_receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+def guarded(
+    tiny_model_path: Path, tmp_path_factory: pytest.TempPathFactory, receiver: OtlpReceiver
+) -> Iterator[Guarded]:
     folder = tmp_path_factory.mktemp("guarded")
     key = add_key(folder / "keys", "me")
     with socket.socket() as probe:
@@ -57,7 +67,11 @@ def guarded(tiny_model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "jobs.serve", str(tiny_model_path), "--port", str(port)]
     command += ["--api-keys", str(folder / "keys")]
-    environment = os.environ | {"LMSERVE_DRAIN_S": "1"}
+    environment = os.environ | {
+        "LMSERVE_DRAIN_S": "1",
+        tracing.ENDPOINT_VARIABLE: receiver.url,
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
+    }
     with (folder / "log").open("wb") as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
     try:
@@ -80,6 +94,28 @@ def test_keys_are_asked_for(guarded: Guarded) -> None:
     answer = httpx.post(f"{guarded.url}/v1/score", json={"text": "w0"}, headers=headers)
     assert answer.status_code == 200
     assert httpx.get(f"{guarded.url}/readyz").status_code == 200
+
+
+def test_a_trace_goes_through_the_proxy_to_the_replica(
+    guarded: Guarded, receiver: OtlpReceiver
+) -> None:
+    trace, parent = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+    headers = {
+        "Authorization": f"Bearer {guarded.key}",
+        "traceparent": f"00-{trace}-{parent}-01",
+    }
+    answer = httpx.post(f"{guarded.url}/v1/score", json={"text": "w0"}, headers=headers)
+    assert answer.is_success
+    deadline_s = time.monotonic() + 60
+    while True:
+        found = {span.name: span for span in receiver.spans if span.trace_id.hex() == trace}
+        if "POST /v1/score" in found:
+            break
+        assert time.monotonic() < deadline_s, receiver.spans
+        time.sleep(0.1)
+    # Ended before it, and so sent no later.
+    assert found["POST /v1/score"].parent_span_id.hex() == parent
+    assert found["score"].parent_span_id == found["POST /v1/score"].span_id
 
 
 def test_little_is_taken_of_a_client_that_never_reads(guarded: Guarded) -> None:

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -61,10 +60,9 @@ def wait_for(holds: Callable[[], Any], seconds: float) -> None:
 def open_sessions(process: psutil.Process) -> dict[int, float]:
     """How many sessions each replica has, by its process identifier, as it tells Prometheus."""
     found = {}
+    folder = Path(os.environ["LMSERVE_METRICS_DIR"])
     for child in process.children(recursive=True):
-        for file in Path(tempfile.gettempdir()).glob(
-            f"lmserve-*/metrics/gauge_livesum_{child.pid}.db"
-        ):
+        for file in folder.glob(f"gauge_livesum_{child.pid}-*.db"):
             values = MmapedDict.read_all_values_from_file(str(file))
             found[child.pid] = sum(
                 value for key, value, *_ in values if json.loads(key)[0] == "lmserve_sessions"

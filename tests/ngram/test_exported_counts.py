@@ -66,7 +66,11 @@ def test_every_ngram_is_counted_as_by_the_reference(
     assert (counts.sentences, counts.words) == (400, len(text.split()))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["counts", "text"]
     names = {path.name for path in (tmp_path / "counts").iterdir()}
-    assert names == {"_counts.json", *(f"order={k}" for k in range(1, order + 1))}
+    assert names == {
+        "_build.json",
+        "_counts.json",
+        *(f"order={k}" for k in range(1, order + 1)),
+    }
 
 
 @given(

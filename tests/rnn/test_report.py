@@ -12,9 +12,9 @@ import pytest
 
 from jobs.gradient_report import gradient_report
 from lmserve.errors import CorruptModelError, OptionError
+from lmserve.pages.html import page, table
 from lmserve.rnn.checkpoints import Epoch
 from lmserve.rnn.manifest import RecurrentManifest
-from lmserve.rnn.page import page, table
 from lmserve.rnn.pictures import draw_gradients, draw_lags, draw_learning, png, svg
 from lmserve.rnn.probing import LagCurve
 from lmserve.rnn.report import Probed, clipped_part, models_page, read_logs

@@ -17,8 +17,11 @@ from lmserve.scorer import Scorer, Text, TextScores
 from lmserve.service import scoring
 from lmserve.service.breaker import Breaker
 from lmserve.service.cache import LruCache
+from lmserve.service.context import Service
 from lmserve.service.redis_cache import RedisCache
 from lmserve.service.schemas import ScoreAnswer
+from lmserve.service.served import Catalogue
+from lmserve.service.settings import ServiceSettings
 
 
 def test_one_text_and_several_have_answers_of_one_shape() -> None:
@@ -263,3 +266,20 @@ def test_a_real_model_behind_the_service(tiny_model: Scorer) -> None:
         assert score.tokens == tokens
         assert score.words is not None
         assert sum(word.log10_prob or 0 for word in score.words) == pytest.approx(log10_prob)
+
+
+def test_a_service_without_models_is_not_ready() -> None:
+    harness = Harness()
+    assert harness.request("GET", "/readyz").json()["models"] == ["table"]
+    harness.app.state.service = Service(
+        models=Catalogue({}), metrics=harness.metrics, settings=ServiceSettings()
+    )
+    answer = harness.request("GET", "/readyz")
+    assert problem(answer).detail == "No model is loaded."
+    assert answer.headers["retry-after"] == "2"
+    requests: list[tuple[str, str, dict[str, Any]]] = [
+        ("POST", "/v1/score", {"json": {"text": "the"}}),
+        ("GET", "/healthz", {}),
+    ]
+    for method, path, options in requests:
+        assert problem(harness.request(method, path, **options)).status == 503

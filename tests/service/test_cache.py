@@ -120,6 +120,19 @@ def test_pauses_grow_and_let_one_trial_through() -> None:
     assert breaker.allows()
 
 
+def test_a_breaker_tells_when_it_opens_and_closes() -> None:
+    told: list[bool] = []
+    breaker = Breaker(on_change=told.append)
+    breaker.succeeded()
+    assert told == []
+    breaker.failed()
+    breaker.failed()
+    assert told == [True]
+    breaker.succeeded()
+    breaker.succeeded()
+    assert told == [True, False]
+
+
 def test_failures_of_the_same_moment_are_one() -> None:
     clock = Clock()
     breaker = Breaker(first_pause_s=1, longest_pause_s=100, clock=clock)

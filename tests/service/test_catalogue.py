@@ -5,11 +5,10 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from harness import Harness, problem
+from harness import problem
 
 import lmserve
 from lmserve.errors import OptionError
@@ -21,7 +20,6 @@ from lmserve.service.context import Service
 from lmserve.service.following import FollowingCatalogue
 from lmserve.service.metrics import ServiceMetrics
 from lmserve.service.opening import ModelOpener
-from lmserve.service.served import Catalogue
 from lmserve.service.settings import ServiceSettings
 
 
@@ -76,6 +74,12 @@ class Following:
         parts = [dict(p.split("=") for p in line[19:-5].split(",")) for line in found]
         return {(part["name"].strip('"'), part["version"].strip('"')) for part in parts}
 
+    def heldout(self) -> list[float]:
+        """What is told of the models being served."""
+        lines = self.metrics.exposition().decode().splitlines()
+        name = "lmserve_model_heldout_perplexity{"
+        return [float(line.rpartition(" ")[2]) for line in lines if line.startswith(name)]
+
 
 @pytest.fixture
 def folder(tiny_model_path: Path, tmp_path: Path) -> Iterator[Path]:
@@ -93,9 +97,12 @@ def test_new_versions_are_swapped_in_and_old_ones_are_kept_by_requests(
     following = Following(folder)
     assert following.versions() == {"a": "1", "b": "1"}
     before = following.catalogue.find("a")
-    publish(other_model_path, following.directory, name="a", version="2")
+    publish(other_model_path, following.directory, name="a", version="2", heldout_perplexity=90.5)
     assert following.versions()["a"] == "1"
+    assert following.heldout() == []
     following.catalogue.look()
+    assert following.heldout() == [90.5]
+    assert following.get("/v1/models/a").json()["heldout_perplexity"] == 90.5
     assert following.versions() == {"a": "2", "b": "1"}
     assert following.catalogue.find("a").digest == lmserve.load(other_model_path).digest
     # Whoever began with the former one goes on with it.
@@ -107,6 +114,7 @@ def test_new_versions_are_swapped_in_and_old_ones_are_kept_by_requests(
     rollback(following.directory, "a")
     following.catalogue.look()
     assert following.versions()["a"] == "1"
+    assert following.heldout() == []
     assert following.infos() == {("a", "1"), ("b", "1")}
 
 
@@ -275,20 +283,3 @@ def test_a_network_and_a_mixture_say_what_they_are(
     for folder in (network, tmp_path / "mixed"):
         with pytest.raises(OptionError, match="no device 'nonsense'"):
             lmserve.load(folder, device="nonsense")
-
-
-def test_a_service_without_models_is_not_ready() -> None:
-    harness = Harness()
-    assert harness.request("GET", "/readyz").json()["models"] == ["table"]
-    harness.app.state.service = Service(
-        models=Catalogue({}), metrics=harness.metrics, settings=ServiceSettings()
-    )
-    answer = harness.request("GET", "/readyz")
-    assert problem(answer).detail == "No model is loaded."
-    assert answer.headers["retry-after"] == "2"
-    requests: list[tuple[str, str, dict[str, Any]]] = [
-        ("POST", "/v1/score", {"json": {"text": "the"}}),
-        ("GET", "/healthz", {}),
-    ]
-    for method, path, options in requests:
-        assert problem(harness.request(method, path, **options)).status == 503

@@ -6,13 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from programs import program
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from lmserve.scorer import TextScore
-from lmserve.service.metrics import BatchHistogram, ServiceMetrics
+from lmserve.metrics.families import BatchHistogram
+from lmserve.scorer import TextScore, TextScores
+from lmserve.service.metrics import ServiceMetrics
 
 # Two texts and a request in flight, then what the process says about all.
 PROGRAM = """
@@ -21,7 +23,7 @@ from lmserve.service.metrics import ServiceMetrics
 metrics = ServiceMetrics()
 metrics.serves("m", "1", "ab")
 metrics.serves_no_more("m", "1", "ab")
-metrics.serves("m", "2", "cd")
+metrics.serves("m", "2", "cd", 80.5)
 metrics.in_flight.inc()
 metrics.scored([TextScore(-2.0, 2, 0), TextScore(-6.0, 3, 1)])
 print(metrics.exposition().decode())
@@ -72,9 +74,41 @@ def test_scored_texts_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert got["lmserve_oov_words_total",] == 1
     assert got["lmserve_sentence_perplexity_bucket", "10.0"] == 1
     assert got["lmserve_sentence_perplexity_count",] == 2
+
+
+def test_the_perplexity_of_all_that_was_scored_leaves_impossible_texts_out() -> None:
+    metrics = ServiceMetrics()
+    metrics.scored([TextScore(-2.0, 2, 0), TextScore(-math.inf, 3, 1)])
+    batch = TextScores(
+        log10_prob=np.array([-1.0, -math.inf, -3.0]),
+        known_log10_prob=np.array([-1.0, 0.0, -3.0]),
+        tokens=np.array([1, 7, 4]),
+        oov=np.array([0, 0, 0]),
+    )
+    metrics.scored_batch(batch, batch.perplexity())
+    get = metrics.registry.get_sample_value
+    nats, words = get("lmserve_scored_nats_total"), get("lmserve_likely_words_total")
+    assert nats is not None
+    assert nats == pytest.approx(6 * math.log(10), rel=1e-15)
+    assert words == 2 + 1 + 4
+    assert math.exp(nats / words) == pytest.approx(10 ** (6 / 7))
+    assert get("lmserve_words_total") == 5 + 12
+
+
+def test_models_that_are_served_no_more_are_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
+    metrics = ServiceMetrics()
+    metrics.serves("m", "1", "ab", 86.5)
+    metrics.serves("n", "1", "cd")
+    got = samples(metrics.exposition().decode())
     assert got["lmserve_model_info", "ab", "m", "1"] == 1
+    assert got["lmserve_model_heldout_perplexity", "m", "1"] == 86.5
+    assert ("lmserve_model_heldout_perplexity", "n", "1") not in got
     metrics.serves_no_more("m", "1", "ab")
-    assert "lmserve_model_info{" not in metrics.exposition().decode()
+    metrics.serves_no_more("n", "1", "cd")
+    left = metrics.exposition().decode()
+    assert "lmserve_model_info{" not in left
+    assert "lmserve_model_heldout_perplexity{" not in left
 
 
 def test_processes_that_share_a_folder_are_added_up(tmp_path: Path) -> None:
@@ -102,6 +136,8 @@ def test_processes_that_share_a_folder_are_added_up(tmp_path: Path) -> None:
     # Of what processes share nothing can be removed, and yet no old version is told.
     infos = {key[1:]: value for key, value in second.items() if key[0] == "lmserve_model_info"}
     assert infos == {("cd", "m", "2"): 1}
+    assert second["lmserve_model_heldout_perplexity", "m", "2"] == 80.5
+    assert ("lmserve_model_heldout_perplexity", "m", "1") not in second
 
 
 def test_prometheus_accepts_names_types_and_help() -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,7 @@ def test_every_request_has_a_line(capsys: Capture, tmp_path: Path) -> None:
         "texts": 2,
         "words": 6,
         "complete": True,
+        "replica": f"{socket.gethostname()}:{os.getpid()}",
         "key": "me",
     }
     assert (second["status"], second["refused"]) == (401, "unauthenticated")

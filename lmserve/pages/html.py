@@ -22,6 +22,7 @@ th, td { border: 1px solid var(--line); padding: 0.2rem 0.6rem; text-align: left
 th { background: var(--head); }
 td.number { text-align: right; font-variant-numeric: tabular-nums; }
 img { max-width: 100%; height: auto; background: #ffffff; border-radius: 6px; }
+img.drawn { background: none; width: 100%; }
 """
 
 

@@ -1,0 +1,96 @@
+"""What metrics cost a stream: the same stream, with counting and without, in turns.
+
+    python -m benchmarks.metrics_cost MODEL TEXT [--lines 200000] [--turns 2000] [--rounds 15]
+
+Three services answer, each a process of its own with lmserve's application on uvicorn: without any
+counting (`uncounted_service`), with metrics in the process, and with metrics in a folder that
+processes share, as `lmserve serve` has them. In every round each gets the same streams, in an order
+that changes: plain lines as fast as they go, and lines sent one by one, each when the one before is
+answered. A service that counts is compared with the one that doesn't, of the same round: by
+processor time, and by throughput. Told are medians and quartiles of the rounds.
+"""
+
+import itertools
+import tempfile
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Annotated
+
+import typer
+
+from benchmarks.measure import environment
+from benchmarks.one_process import Cost, Service, increments, one_by_one, whole
+
+_NONE, _PROCESS, _SHARED = "nothing", "in the process", "shared by processes"
+
+Costs = dict[tuple[str, str], list[Cost]]
+
+
+def main(
+    model: Annotated[Path, typer.Argument(help="Folder of an n-gram model.")],
+    text: Annotated[Path, typer.Argument(help="Sentences, one a line.")],
+    lines: Annotated[int, typer.Option(help="Of the stream as fast as it goes.")] = 200_000,
+    turns: Annotated[int, typer.Option(help="Lines sent one by one.")] = 2000,
+    rounds: Annotated[int, typer.Option(min=2)] = 15,
+) -> None:
+    """Measure what metrics cost and print it as Markdown."""
+    found = text.read_bytes().splitlines(keepends=True)
+    sentences = list(itertools.islice(itertools.cycle(found), max(lines, turns)))
+    streams = {"as fast as they go": sentences[:lines], "one by one": sentences[:turns]}
+    print(f"{environment()}; {rounds} rounds\n")
+    costs = _measure(model, streams, rounds)
+    print("| lines | counting | lines/s | CPU a line | CPU more | throughput less |")
+    print("| --- " * 6 + "|")
+    for name, kind in itertools.product(streams, (_NONE, _PROCESS, _SHARED)):
+        count, mine, bare = len(streams[name]), costs[name, kind], costs[name, _NONE]
+        row = f"{count / median(one.wall_s for one in mine):,.0f}"
+        row += f" | {1e6 * median(one.cpu_s for one in mine) / count:,.2f} µs"
+        pairs = list(zip(mine, bare, strict=True))
+        if kind != _NONE:
+            row += f" | {_spread([one.cpu_s / other.cpu_s - 1 for one, other in pairs])}"
+            row += f" | {_spread([1 - other.wall_s / one.wall_s for one, other in pairs])}"
+        else:
+            row += " | |"
+        print(f"| {name} | {kind} | {row} |")
+    print("\n| lines | increments a line |\n| --- | --- |")
+    for name, part in streams.items():
+        counted = increments(model, part[:turns], apart=name == "one by one")
+        print(f"| {name} | {counted / len(part[:turns]):.3f} |")
+
+
+def _measure(model: Path, streams: dict[str, list[bytes]], rounds: int) -> Costs:
+    costs: Costs = defaultdict(list)
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        services = {
+            kind: stack.enter_context(Service(factory, model, shared))
+            for kind, factory, shared in (
+                (_NONE, "uncounted_service", None),
+                (_PROCESS, "bare_service", None),
+                (_SHARED, "bare_service", Path(folder)),
+            )
+        }
+        # The first round warms up, and doesn't count.
+        for number in range(rounds + 1):
+            for name, lines in streams.items():
+                for kind in _rotated(list(services), number):
+                    send = one_by_one if name == "one by one" else whole
+                    cost = send(services[kind], lines)
+                    costs[name, kind] += [cost] if number else []
+    return costs
+
+
+def _rotated(kinds: Sequence[str], number: int) -> Sequence[str]:
+    start = number % len(kinds)
+    return [*kinds[start:], *kinds[:start]]
+
+
+def _spread(parts: Sequence[float]) -> str:
+    low, middle, high = quantiles(parts, n=4)
+    return f"{middle:+.1%} ({low:+.1%} to {high:+.1%})"
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,1 @@
+"""What shows lmserve's metrics: dashboards of Grafana, rules and configuration of Prometheus."""

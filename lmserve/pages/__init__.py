@@ -1,0 +1,1 @@
+"""Pages that jobs leave: text, tables and pictures in one file that needs nothing else."""
