@@ -26,11 +26,18 @@ def read(url: str) -> list[str]:
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Of the Pushgateway's own basic authentication."""
-    config = tmp_path_factory.mktemp("gateway") / "web.yml"
+    folder = tmp_path_factory.mktemp("gateway")
+    config = folder / "web.yml"
     config.write_text(f"basic_auth_users:\n  {USER}: {BCRYPT}\n")
     port = free_port()
     path = program("prometheus-pushgateway", "prometheus-pushgateway")
-    command = [path, f"--web.listen-address=127.0.0.1:{port}", f"--web.config.file={config}"]
+    command = [
+        path,
+        f"--web.listen-address=127.0.0.1:{port}",
+        f"--web.config.file={config}",
+        # Debian's keeps what was pushed in one file of the machine, for all gateways.
+        f"--persistence.file={folder / 'pushed'}",
+    ]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
     try:
