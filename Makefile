@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 COMPLETE := $(VENV)/.complete
 
-.PHONY: demo install test lint bench clean
+.PHONY: demo install test test-cluster test-image lint bench clean
 .DEFAULT_GOAL := demo
 
 demo: $(INSTALLED)
@@ -16,6 +16,15 @@ install: $(COMPLETE)
 
 test: $(COMPLETE)
 	$(BIN)/pytest
+
+# Several hosts on this machine, in network namespaces where it allows them: docs/many-nodes.md.
+test-cluster: $(COMPLETE)
+	$(BIN)/pytest tests/multinode
+
+# The image, built twice and tried without an engine: docs/image.md. As root on Debian, with its packages
+# buildah, mmdebstrap and bubblewrap.
+test-image: $(INSTALLED)
+	$(BIN)/python -m cluster.image.proof --twice
 
 lint: $(COMPLETE)
 	$(BIN)/ruff check .

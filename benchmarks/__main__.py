@@ -17,9 +17,10 @@ from typer import Argument, Option, Typer
 
 from benchmarks.agreement import compare
 from benchmarks.building import Built, build_kenlm, build_ours
-from benchmarks.measure import Cost, Sample, environment
+from benchmarks.measure import Cost, environment
+from benchmarks.memory import Sample
 from benchmarks.pictures import draw_growth, draw_memory
-from jobs.shell import parse_size
+from lmserve.sizes import parse_size
 
 app = Typer(no_args_is_help=True, add_completion=False)
 Text = Annotated[Path, Argument(help="One sentence a line.")]

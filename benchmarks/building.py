@@ -9,7 +9,8 @@ from typing import Any
 
 import psutil
 
-from benchmarks.measure import Cost, MemorySampler, Sample, run_pipeline
+from benchmarks.measure import Cost, run_pipeline
+from benchmarks.memory import MemorySampler, Sample
 from cluster.build import build
 from cluster.config import BuildConfig
 from cluster.session import connect, connected

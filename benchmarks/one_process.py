@@ -72,20 +72,22 @@ class Service:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
 
-def whole(service: Service, lines: Sequence[bytes]) -> Cost:
+def whole(service: Service, lines: Sequence[bytes], *headers: str) -> Cost:
     """A stream of lines as fast as they are taken."""
-    result = stream(service, _PLAIN, b"".join(lines))
+    result = stream(service, _PLAIN, b"".join(lines), *headers)
     assert result.answers == len(lines)
     return Cost(result.wall_s, sum(result.cpu_s.values()))
 
 
-def one_by_one(service: Service, lines: Sequence[bytes]) -> Cost:
+def one_by_one(service: Service, lines: Sequence[bytes], *headers: str) -> Cost:
     """A stream of lines, each sent when the one before is answered."""
     before, started_s = service.cpu_s(), time.perf_counter()
     connection = http.client.HTTPConnection("127.0.0.1", service.port)
     connection.putrequest("POST", _PATH)
     connection.putheader("Content-Type", _PLAIN)
     connection.putheader("Transfer-Encoding", "chunked")
+    for header in headers:
+        connection.putheader(header, "yes")
     connection.endheaders()
     answer = None
     for line in lines:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from benchmarks.measure import Sample
+from benchmarks.memory import Sample
 
 
 def draw_memory(path: Path, runs: Mapping[str, tuple[Sequence[Sample], int]]) -> None:

@@ -1,6 +1,7 @@
-"""Words scored a second, beside KenLM's `query` where its programs and its binary are given.
+r"""Words scored a second, beside KenLM's `query` where its programs and its binary are given.
 
-    python -m benchmarks.queries MODEL TEXT [--kenlm BIN --binary MODEL.bin] [--python PYTHON]
+    python -m benchmarks.queries MODEL TEXT [--kenlm BIN --binary MODEL.bin] [--python PYTHON] \
+        [--no-indexed]
 
 All run on one core, in turns, and of each the best of some passes counts: what is measured then is
 the program, not the machine's other work. PYTHON is one that has KenLM's module; it scores sentence
@@ -18,7 +19,6 @@ from typing import Annotated
 import pyarrow as pa
 import typer
 
-import lmserve
 from benchmarks.measure import environment
 from lmserve.ngram.model import NgramModel
 
@@ -43,13 +43,16 @@ def main(
     python: Annotated[Path | None, typer.Option(help="A Python with KenLM's module.")] = None,
     lines: Annotated[int, typer.Option(help="Sentences of each text.")] = 200_000,
     core: Annotated[int, typer.Option(help="The processor to run on.")] = 0,
+    indexed: Annotated[bool, typer.Option(help="Use the model's hash index, if any.")] = True,
 ) -> None:
     """Measure queries and print them as Markdown."""
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     started_s = time.perf_counter()
-    scorer = lmserve.load(model)
-    print(f"\n{environment()}\n\nopened in {1e3 * (time.perf_counter() - started_s):.1f} ms\n")
+    scorer = NgramModel.load(model, indexed=indexed)
+    opened_ms = 1e3 * (time.perf_counter() - started_s)
+    index = f"by its index of {scorer.index.slots.nbytes:,} bytes" if scorer.index else "no index"
+    print(f"\n{environment()}\n\nopened in {opened_ms:.1f} ms, {index}\n")
     print("| text | words | lmserve, words/s | KenLM, words/s |")
     print("| --- " * 4 + "|")
     rows = [_row(scorer, text, lines, kenlm, binary) for text in texts]

@@ -87,7 +87,7 @@ class Server:
             return False
 
 
-def stream(server: Server, media_type: str, body: bytes) -> Pass:
+def stream(server: Server, media_type: str, body: bytes, *headers: str) -> Pass:
     """Sends a body in chunks while the answer is received.
 
     Raises:
@@ -98,6 +98,8 @@ def stream(server: Server, media_type: str, body: bytes) -> Pass:
     connection.putrequest("POST", "/v1/score/stream")
     connection.putheader("Content-Type", media_type)
     connection.putheader("Transfer-Encoding", "chunked")
+    for header in headers:
+        connection.putheader(header, "yes")
     connection.endheaders()
     sender = threading.Thread(target=_send, args=(connection, memoryview(body)))
     sender.start()

@@ -2,17 +2,16 @@
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 from cluster.config import BuildConfig
 from cluster.counting import NgramWorker
-from cluster.planning import check_output, clean_up, is_published, plan, publish
+from cluster.nodes import check_nodes_see, leave_nodes
+from cluster.planning import check_output, clean_up, open_workspace, plan, publish, published
 from cluster.pool import InProcessPool, Pool, RayPool
 from cluster.progress import Observer, Silent
 from cluster.session import connect, connected, disconnect
 from cluster.stages import Run
-from cluster.starts import forget_starts
 from cluster.workspace import Workspace
 from lmserve.errors import RefusedTextError
 from lmserve.ngram.manifest import Manifest
@@ -51,7 +50,7 @@ def build(
         BuildError: the output exists, workers died too often, or no discounts can be computed.
     """
     return carry_out(
-        config, Run, Run.stages, Manifest.read, observer, address=address, on_ray=on_ray
+        config, Run, Run.stages, Manifest.parse, observer, address=address, on_ray=on_ray
     )
 
 
@@ -59,7 +58,7 @@ def carry_out(
     config: Config,
     make_run: Callable[[Config, Workspace, list[Piece], Observer], SomeRun],
     stages: Callable[[SomeRun, Pool], Result],
-    read: Callable[[Path], Result],
+    parse: Callable[[bytes, str], Result],
     observer: Observer | None,
     *,
     address: str | None,
@@ -71,7 +70,7 @@ def carry_out(
         config: what to make.
         make_run: of what was planned.
         stages: of a run, given the workers.
-        read: what stages return, from the finished output.
+        parse: what stages return, of the finished output's manifest and place.
         observer: see `build`.
         address: see `build`.
         on_ray: see `build`.
@@ -79,15 +78,18 @@ def carry_out(
     Returns:
         What the stages return.
     """
-    files = Workspace(config.folder)
-    if config.resume and is_published(config, files):
-        files.remove()
-        return read(config.output)
-    if not config.resume:
-        check_output(config)
-    with files.locked():
-        run = make_run(config, files, plan(config, files), observer or Silent())
-        return _carry_out(run, partial(stages, run), address=address, on_ray=on_ray)
+    files = open_workspace(config)
+    try:
+        if config.resume and (manifest := published(config, files)):
+            files.remove()
+            return parse(manifest, config.place)
+        if not config.resume:
+            check_output(config, files)
+        with files.locked():
+            run = make_run(config, files, plan(config, files), observer or Silent())
+            return _carry_out(run, partial(stages, run), address=address, on_ray=on_ray)
+    finally:
+        files.leave()
 
 
 def _carry_out(
@@ -95,7 +97,9 @@ def _carry_out(
 ) -> Result:
     config, files = run.config, run.files
     try:
-        result = _on_ray(run, stages, address) if on_ray else stages(_in_process(run))
+        if on_ray:
+            return _on_ray(run, stages, address)
+        result = stages(_in_process(run))
     except BaseException as error:
         clean_up(config, files, error if isinstance(error, RefusedTextError) else None)
         raise
@@ -104,8 +108,8 @@ def _carry_out(
 
 
 def _in_process(run: Run) -> InProcessPool:
-    forget_starts(run.files)
-    worker = NgramWorker(str(run.files.folder), run.config.order)
+    run.files.forget_notes()
+    worker = NgramWorker(run.files.opener(), run.config.order)
     return InProcessPool(worker, run.config.workers or 1)
 
 
@@ -115,16 +119,25 @@ def _on_ray(run: Run, stages: Callable[[Pool], Result], address: str | None) -> 
     with run.log.stage("start Ray"):
         connect(address, num_cpus=config.workers)
     try:
-        forget_starts(run.files)
-        pool = RayPool(NgramWorker, config.workers, str(run.files.folder), config.order)
+        check_nodes_see(run.files, config.role)
+        run.files.forget_notes()
+        pool = RayPool(
+            NgramWorker, config.workers, run.files.opener(), config.order, role=config.role
+        )
         try:
             with run.log.stage("start workers"):
                 pool.start()
-            return stages(pool)
+            result = stages(pool)
         finally:
             # A Ray of our own ends quietly with all its actors, whatever they are doing.
-            if not ours:
+            if not ours or run.files.private:
                 pool.close()
+        publish(config, run.files)
+        return result
     finally:
+        # What is on nodes' own disks goes once nobody writes there any more. This machine may be a
+        # node, too, and has published by now what it had there.
+        if run.files.private:
+            leave_nodes(run.files.opener())
         if ours:
             disconnect()

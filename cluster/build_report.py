@@ -1,14 +1,13 @@
 """The page that a build leaves beside what it made: what it was, what it cost, and why."""
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from cluster.build_pictures import draw_balance, draw_memory, draw_rates, draw_timeline
 from cluster.config import BuildConfig
 from cluster.counts import CountsConfig
+from cluster.outputs import open_output, read_summary
 from lmserve.ngram.counts import Counts
 from lmserve.ngram.manifest import Manifest
 from lmserve.pages.figures import picture
@@ -22,18 +21,18 @@ _STAGE_HEADS = (
 )  # fmt: skip
 
 
-def write_build_report(config: BuildConfig) -> Path:
+def write_build_report(config: BuildConfig) -> str:
     """Writes the page into the finished output, and tells its name."""
-    path = config.output / config.report_file
-    summary = json.loads((config.output / config.summary_file).read_text())
+    output, summary = open_output(config), read_summary(config)
+    manifest = output.read(config.manifest_file) or b""
     if isinstance(config, CountsConfig):
-        made = _counts(Counts.read(config.output))
-        title = f"How the counts {config.output.name!r} were made"
+        made = _counts(Counts.parse(manifest, config.place))
+        title = f"How the counts {config.name!r} were made"
     else:
-        made = _model(Manifest.read(config.output))
-        title = f"How the model {config.output.name!r} was built"
-    path.write_text(build_page(title, summary, made), encoding="utf-8", newline="\n")
-    return path
+        made = _model(Manifest.parse(manifest, config.place))
+        title = f"How the model {config.name!r} was built"
+    output.write(config.report_file, build_page(title, summary, made).encode())
+    return f"{config.place}/{config.report_file}"
 
 
 def build_page(title: str, summary: Summary, made: Sequence[str]) -> str:

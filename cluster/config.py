@@ -17,7 +17,8 @@ from lmserve.manifests import MANIFEST_FILE
 from lmserve.ngram.limiting import ALL_WORDS, VocabularyLimit
 from lmserve.ngram.pruning import NO_PRUNING, prune_thresholds
 from lmserve.ngram.smoothing_methods import DEFAULT_OPTIONS, Smoothing, SmoothingOptions
-from lmserve.text.sources import DEFAULT_COLUMN, STDIN, file_stat
+from lmserve.remote_folder import name_in_url
+from lmserve.text.sources import DEFAULT_COLUMN, STDIN, file_stat, shown
 from lmserve.text.special_tokens import SpecialTokens
 from lmserve.text.tokenization import Tokenization
 
@@ -41,7 +42,9 @@ class BuildConfig:
 
     Attributes:
         inputs: files, URLs and glob patterns; "-" alone is standard input.
-        output: folder of the model to make.
+        output: folder of the model to make, seen by all machines that work on it.
+        url: of that folder, in place of `output`: `s3://bucket/model`. The machines then need see
+            nothing else.
         order: n.
         smoothing: which formula.
         special_tokens: what to do about `<s>`, `</s>`, `<unk>` in the text.
@@ -53,10 +56,12 @@ class BuildConfig:
         tokenizer_file: the tokenizer's file, where the tokenization has one; copied into the model.
         text_column: the field of JSON and Parquet that holds the text.
         workers: actors; one processor each. None means all of the cluster's.
+        role: of the nodes that actors run on, see `cluster.placement`; None means any node.
         memory_bytes: for all workers together; sets the number of shards.
         shard_records: the most records of one shard, each a word of the text with those before it;
             None means what fits into `memory_bytes`.
-        temp_dir: where the build keeps what it does meanwhile; None means beside the output.
+        temp_dir: where the build keeps what it does meanwhile; None means beside the output. With a
+            URL it is a folder of each machine's own, and None means the system's temporary one.
         resume: continue an unfinished build.
         overwrite: replace a model that is there already, once the new one is complete.
     """
@@ -68,7 +73,8 @@ class BuildConfig:
     report_file: ClassVar[str] = "report.html"
 
     inputs: tuple[str, ...]
-    output: Path
+    output: Path = Path()
+    url: str | None = None
     order: int = 5
     smoothing: Smoothing = Smoothing.MODIFIED_KNESER_NEY
     special_tokens: SpecialTokens = SpecialTokens.ERROR
@@ -79,6 +85,7 @@ class BuildConfig:
     tokenizer_file: Path | None = None
     text_column: str = DEFAULT_COLUMN
     workers: int | None = None
+    role: str | None = None
     memory_bytes: int = field(default_factory=lambda: machine_memory_bytes() // 2)
     shard_records: int | None = None
     temp_dir: Path | None = None
@@ -87,8 +94,18 @@ class BuildConfig:
 
     def __post_init__(self) -> None:
         """Refuses what cannot be built."""
-        # Workers have other current folders.
-        object.__setattr__(self, "output", Path(os.path.abspath(self.output)))
+        if (self.url is None) == (self.output == Path()):
+            raise OptionError(
+                f"the output is {str(self.output)!r}, and its URL {self.url!r}",
+                "Give either of them.",
+            )
+        if self.url is None:
+            # Workers have other current folders.
+            object.__setattr__(self, "output", Path(os.path.abspath(self.output)))
+        elif not name_in_url(self.url):
+            raise OptionError(
+                f"{shown(self.url)!r} names no folder", "Give one, such as 's3://bucket/model'."
+            )
         if self.temp_dir is not None:
             object.__setattr__(self, "temp_dir", Path(os.path.abspath(self.temp_dir)))
         if not 1 <= self.order <= MAX_ORDER:
@@ -116,8 +133,18 @@ class BuildConfig:
             )
 
     @property
+    def name(self) -> str:
+        """The output's name."""
+        return self.output.name if self.url is None else name_in_url(self.url)
+
+    @property
+    def place(self) -> str:
+        """The output, for people."""
+        return str(self.output) if self.url is None else shown(self.url.partition("?")[0])
+
+    @property
     def folder(self) -> Path:
-        """The folder of the unfinished build."""
+        """The folder of the unfinished build, unless that is in a store."""
         name = f"{self.output.name}.building"
         if self.temp_dir is None:
             return self.output.parent / name

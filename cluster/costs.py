@@ -2,7 +2,8 @@
 
 import resource
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from threading import Lock
 from typing import Any
 
 import psutil
@@ -20,6 +21,8 @@ class Cost:
             are more processes than processors, a processor.
         bytes_written: given to the kernel to write, whether to disk or to its cache.
         peak_memory_bytes: the largest resident memory of the process so far.
+        fetched_bytes: from the store of a build whose machines have nothing else in common.
+        shared_bytes: to that store.
     """
 
     wall_s: float
@@ -27,6 +30,28 @@ class Cost:
     io_s: float
     bytes_written: int
     peak_memory_bytes: int
+    fetched_bytes: int = 0
+    shared_bytes: int = 0
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What this process has moved to and from a store.
+
+    Attributes:
+        fetched_bytes: from the store.
+        shared_bytes: to the store.
+    """
+
+    fetched_bytes: int = 0
+    shared_bytes: int = 0
+    _lock: Lock = field(default_factory=Lock, repr=False)
+
+    def add(self, *, fetched: int = 0, shared: int = 0) -> None:
+        """Counts what was moved."""
+        with self._lock:
+            self.fetched_bytes += fetched
+            self.shared_bytes += shared
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,6 +85,8 @@ class StageReport:
         bytes_written: see `Cost`.
         tasks: pieces, shards or buckets.
         peak_memory_bytes: the largest resident memory of one process up to the stage's end.
+        fetched_bytes: see `Cost`.
+        shared_bytes: the same.
     """
 
     name: str
@@ -71,6 +98,8 @@ class StageReport:
     bytes_written: int
     tasks: int
     peak_memory_bytes: int
+    fetched_bytes: int
+    shared_bytes: int
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -80,11 +109,16 @@ class StageReport:
 class Meter:
     """Measures this process from when it is made; its threads are taken for one.
 
+    Args:
+        traffic: of this process.
+
     Attributes:
         began_s: when it was made, in seconds since 1970.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, traffic: Traffic) -> None:
+        self._traffic = traffic
+        self._fetched, self._shared = traffic.fetched_bytes, traffic.shared_bytes
         self.began_s = time.time()
         self._wall_s = time.monotonic()
         self._usage = resource.getrusage(resource.RUSAGE_SELF)
@@ -101,6 +135,8 @@ class Meter:
             io_s=max(wall_s - own_s, 0.0),
             bytes_written=_bytes_written() - self._written,
             peak_memory_bytes=usage.ru_maxrss * 1024,
+            fetched_bytes=self._traffic.fetched_bytes - self._fetched,
+            shared_bytes=self._traffic.shared_bytes - self._shared,
         )
 
 

@@ -1,11 +1,11 @@
 """The worker that counts and estimates, one piece or shard at a time; Ray makes actors of it.
 
-It keeps nothing but compiled kernels and the mapped vocabulary, all else is on disk: one that dies
-is replaced, and its task simply done again.
+It keeps nothing but compiled kernels and the mapped vocabulary, all else is in the build's folder:
+one that dies is replaced, and its task simply done again.
 """
 
+import gc
 import shutil
-import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,6 @@ from cluster.allocation import keep_freed_memory
 from cluster.costs import Meter, TaskReport
 from cluster.starts import tell_start
 from cluster.workspace import Workspace
-from lmserve.errors import BuildError
 from lmserve.ngram.counting import (
     count_shard,
     give_up_levels,
@@ -32,10 +31,11 @@ from lmserve.ngram.counts import write_shard
 from lmserve.ngram.estimating import Lists
 from lmserve.ngram.estimation import order_bucket, smooth_shard
 from lmserve.ngram.layout import Layout
+from lmserve.ngram.records import RecordLayout
 from lmserve.ngram.sharding import Prefix, Sharding
 from lmserve.ngram.smoothing_methods import OrderRule
 from lmserve.ngram.tables import as_numpy, open_table, partial_name, write_table
-from lmserve.ngram.vocabulary import Vocabulary
+from lmserve.ngram.vocabulary import Vocabulary, vocabulary_files
 from lmserve.text.sources import Piece
 from lmserve.text.special_tokens import SpecialTokens
 from lmserve.text.tokenization import Segment, Tokenization
@@ -86,18 +86,23 @@ class NgramWorker:
     """Does the stages of a build, piece by piece and shard by shard.
 
     Args:
-        folder: of the build.
+        open_files: opens the build's folder on this machine.
         order: n.
-        number: of this worker among all.
+        number: of this worker among all, if it has a process of its own.
     """
 
-    def __init__(self, folder: str, order: int, number: int = 0) -> None:
-        self._files = Workspace(Path(folder))
+    def __init__(
+        self, open_files: Callable[[], Workspace], order: int, number: int | None = None
+    ) -> None:
+        self._files = open_files()
         self._order = order
-        self._number = number
-        tell_start(self._files, number)
+        self._number = number or 0
+        tell_start(self._files, self._number)
         self._opened: Vocabulary | None = None
         keep_freed_memory()
+        if number is not None:
+            # What is imported stays; to look through it for garbage takes a tenth of a second.
+            gc.freeze()
         self._segment: Segment | None = None
 
     def tokenize(
@@ -108,70 +113,79 @@ class NgramWorker:
 
         def count() -> int:
             if self._segment is None:
+                if tokenization.file_name:
+                    self._files.need(self._files.model / tokenization.file_name)
                 self._segment = tokenization.open(self._files.model)
-            return tokenize_piece(piece, special_tokens, tokens, words, self._segment)
+            rows = tokenize_piece(piece, special_tokens, tokens, words, self._segment)
+            self._files.share(tokens, words)
+            return rows
 
         return self._once(words, count)
 
     def survey(self, piece: int, prefixes: list[Prefix], key: str) -> TaskReport:
         """Between stages 1 and 2: what the records of contexts too large for a shard go on with."""
+        tokens, words = self._files.tokens(piece), self._files.words(piece)
         output = self._files.survey(piece, key)
 
         def count() -> int:
+            self._files.need(tokens, words)
             counts = survey_piece(
-                self._files.tokens(piece),
-                self._files.words(piece),
-                self._vocabulary,
-                order=self._order,
-                prefixes=prefixes,
+                tokens, words, self._vocabulary, order=self._order, prefixes=prefixes
             )
             write_table(output, {"count": counts.reshape(-1)})
+            self._files.share(output)
             return int(counts.sum())
 
         return self._once(output, count)
 
     def scatter(self, piece: int, sharding: Sharding) -> TaskReport:
         """Stage 2 for one piece."""
+        tokens, words = self._files.tokens(piece), self._files.words(piece)
         records = self._files.records(piece)
-        return self._once(
-            records,
-            lambda: scatter_piece(
-                self._files.tokens(piece),
-                self._files.words(piece),
-                self._vocabulary,
-                sharding=sharding,
-                records_path=records,
-            ),
-        )
+
+        def scatter() -> int:
+            self._files.need(tokens, words)
+            rows = scatter_piece(
+                tokens, words, self._vocabulary, sharding=sharding, records_path=records
+            )
+            self._files.share_records(piece, len(sharding))
+            self._files.drop(tokens, words)
+            return rows
+
+        return self._once(records, scatter)
 
     def count(self, shard: int, sharding: Sharding, pieces: int, how: Counting) -> TaskReport:
         """Stage 3 for one shard."""
         output = self._files.counts(shard, how.key)
-        records = [self._files.records(piece) for piece in range(pieces)]
 
         def collect(folder: Path) -> int:
+            layout = RecordLayout(self._order, len(self._vocabulary))
             contexts = count_shard(
-                records,
-                shard,
-                sharding,
-                len(self._vocabulary),
+                self._files.read_records(pieces, shard, sharding, layout.columns),
+                layout,
+                depth=len(sharding.shards[shard].prefix),
                 adjusted=how.adjusted,
                 keep_raw=how.keep_raw,
             )
             return save_contexts(contexts, how.thresholds, folder)
 
-        return self._once(output, lambda: _write_folder(output, collect))
+        def count() -> int:
+            rows = _write_folder(output, collect)
+            self._files.share(output)
+            return rows
+
+        return self._once(output, count)
 
     def smooth(self, shard: int, sharding: Sharding, how: Smoothing) -> TaskReport:
         """Stage 4 for one shard, whose counts it uses up."""
         output = self._files.smoothed(shard, how.key)
         counts = self._files.counts(shard, how.counting.key)
         prefix = sharding.shards[shard].prefix
+        parent_table = self._files.parent(sharding.split.index(prefix), how.key)
         shortest = len(prefix) + 1
 
         def estimate(folder: Path) -> int:
-            number = sharding.split.index(prefix)
-            table = open_table(self._files.parent(number, how.key), PARENT_SCHEMA)
+            table = open_table(parent_table, PARENT_SCHEMA)
             levels = open_levels(counts, max(self._order - shortest, 0), pruned=how.counting.pruned)
             parent = Lists(
                 words=as_numpy(table["word"]),
@@ -189,7 +203,13 @@ class NgramWorker:
                 spares=self._files.spares,
             )
 
-        report = self._once(output, lambda: _write_folder(output, estimate))
+        def smooth() -> int:
+            self._files.need(parent_table, counts)
+            rows = _write_folder(output, estimate)
+            self._files.share_filed(output, shortest, self._order - 1)
+            return rows
+
+        report = self._once(output, smooth)
         give_up_levels(counts, self._files.spares)
         return report
 
@@ -202,49 +222,59 @@ class NgramWorker:
         layout: Layout,
         key: str,
     ) -> TaskReport:
-        """Stage 5 for one bucket."""
+        """Stage 5 for one bucket, of folders whose names are relative to the build's."""
         output = self._files.bucket(bucket, key)
+        words = range(int(bucket_starts[bucket]), int(bucket_starts[bucket + 1]))
 
         def place(folder: Path) -> int:
-            return order_bucket(
-                folders, bucket, bucket_starts, first_rows, layout, self._files.model, folder
+            levels = self._files.read_filed(
+                [(self._files.folder / name, shortest) for name, shortest in folders],
+                self._order - 1,
+                bucket,
+                len(bucket_starts) - 1,
             )
+            columns = self._files.columns_for(folder)
+            return order_bucket(levels, words, first_rows, layout, columns, folder)
 
-        return self._once(output, lambda: _write_folder(output, place))
+        def order() -> int:
+            rows = _write_folder(output, place)
+            self._files.share(output)
+            return rows
+
+        return self._once(output, order)
 
     def export(self, shard: int, sharding: Sharding, how: Counting, min_count: int) -> TaskReport:
         """The counts of one shard, as Parquet."""
         output = self._files.exported(shard)
+        counts = self._files.counts(shard, how.key)
+        readable_words = self._files.readable_words
         prefix = sharding.shards[shard].prefix
 
         def write(folder: Path) -> int:
-            words = open_table(self._files.readable_words, {"word": pa.large_string()})["word"]
-            levels = open_levels(
-                self._files.counts(shard, how.key),
-                max(self._order - len(prefix) - 1, 0),
-                pruned=how.pruned,
-                raw=True,
-            )
+            words = open_table(readable_words, {"word": pa.large_string()})["word"]
+            depth = max(self._order - len(prefix) - 1, 0)
+            levels = open_levels(counts, depth, pruned=how.pruned, raw=True)
             return write_shard(levels, prefix, words, min_count=min_count, folder=folder)
 
-        return self._once(output, lambda: _write_folder(output, write))
+        def export() -> int:
+            self._files.need(readable_words, counts)
+            rows = _write_folder(output, write)
+            self._files.share(output)
+            return rows
+
+        return self._once(output, export)
 
     def _once(self, output: Path, task: Callable[[], int]) -> TaskReport:
         """Does a task, which tells how many rows it made, unless its output exists already."""
-        if not self._files.plan_file.exists():
-            raise BuildError(
-                f"the machine {socket.gethostname()} does not see {str(self._files.folder)!r}: it "
-                "is on another machine",
-                "On several machines, give an --output, or a --temp-dir, on storage that all of "
-                "them share.",
-            )
-        meter = Meter()
-        rows = 0 if output.exists() else task()
+        self._files.check_seen()
+        meter = Meter(self._files.traffic)
+        rows = task() if self._files.undone([output]) else 0
         return TaskReport(rows=rows, cost=meter.cost(), began_s=meter.began_s, worker=self._number)
 
     @property
     def _vocabulary(self) -> Vocabulary:
         if self._opened is None:
+            self._files.need(*vocabulary_files(self._files.model))
             self._opened = Vocabulary.open(self._files.model)
         return self._opened
 

@@ -26,7 +26,7 @@ from cluster.pool import Pool
 from cluster.progress import Observer
 from cluster.stages import Run
 from lmserve.errors import OptionError
-from lmserve.ngram.counting import open_shared
+from lmserve.ngram.counting import SUM_FILES, open_shared
 from lmserve.ngram.counts import COUNTS_FILE, Counts, part_name, write_list, write_part
 from lmserve.ngram.pruning import NO_PRUNING
 from lmserve.ngram.sharding import Prefix, Sharding
@@ -107,7 +107,7 @@ def count(
         config,
         CountsRun,
         CountsRun.count_and_export,
-        Counts.read,
+        Counts.parse,
         observer,
         address=address,
         on_ray=on_ray,
@@ -159,6 +159,7 @@ class CountsRun(Run):
             words, replaced = readable_words(vocabulary)
             tally.rows = len(words)
             write_table(self.files.readable_words, {"word": words})
+            self.files.share(self.files.readable_words)
         return words, replaced
 
     def export(self, pool: Pool, sharding: Sharding, counting: Counting) -> None:
@@ -184,6 +185,7 @@ class CountsRun(Run):
     ) -> Mapping[Prefix, npt.NDArray[np.int64]]:
         """For each context that shards share, int64 [2, V]: adjusted and raw counts."""
         folders = [self.files.counts(s, counting.key) for s in range(len(sharding))]
+        self.files.need(*(folder / name for folder in folders for name in SUM_FILES))
         lists = [open_shared(folder, raw=True) for folder in folders]
         totals = add_up(sharding, lists, len(vocabulary), adjusted=True)
         if self.config.order == 1:
@@ -195,8 +197,9 @@ class CountsRun(Run):
     def _gather(self, sharding: Sharding) -> list[int]:
         """Moves all parts to where they belong, and counts the rows of each order."""
         numbers = _part_numbers(sharding)
+        self.files.need(*(self.files.exported(shard) for shard in range(len(sharding))))
         for shard in range(len(sharding)):
-            for part in self.files.exported(shard).iterdir():
+            for part in self.files.exported(shard).glob("*.parquet"):
                 part.rename(self._part(int(part.stem), numbers[shard]))
         rows = []
         for k in range(1, self.config.order + 1):

@@ -5,10 +5,8 @@ from English books of 4 and 40 MB. The longer a text, the fewer of its n-grams a
 texts it tells too much.
 """
 
-import os
 import shutil
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -55,26 +53,16 @@ def temporary_bytes(pieces: Sequence[Piece], thresholds: npt.NDArray[np.int64]) 
     return int(words * (_TOKEN_BYTES + record_bytes + ngrams * _NGRAM_BYTES))
 
 
-def used_bytes(files: Workspace) -> int:
-    """What a build's own folder takes, without a copy of standard input; also while it changes."""
-    total = 0
-    for folder, _, names in os.walk(files.folder):
-        for name in names:
-            path = Path(folder, name)
-            if path != files.stdin_copy:
-                with suppress(FileNotFoundError):
-                    total += path.stat().st_size
-    return total
-
-
 def check_room(config: BuildConfig, files: Workspace, pieces: Sequence[Piece]) -> None:
-    """Refuses a build that would fill the disk.
+    """Refuses a build that would fill the disk, where all is done on one.
 
     Raises:
         BuildError: there is less room than it will need.
     """
+    if files.private:
+        return
     needed = temporary_bytes(pieces, config.thresholds)
-    missing = needed - used_bytes(files)
+    missing = needed - files.used_bytes()
     free = shutil.disk_usage(_existing(files.folder)).free
     if missing > free:
         raise BuildError(

@@ -14,9 +14,9 @@ from cluster.counting import Counting, Smoothing
 from cluster.pool import Pool
 from cluster.stage_log import StageLog
 from cluster.workspace import Workspace, write_json
-from lmserve.ngram.assembling import allocate_tables, finish_tables
-from lmserve.ngram.counting import Counted, has_levels, open_shared
-from lmserve.ngram.filing import Filed, filing
+from lmserve.ngram.assembling import finish_tables
+from lmserve.ngram.counting import SUM_FILES, Counted, has_levels, open_shared
+from lmserve.ngram.filing import SUMS_FILE, Filed, filing
 from lmserve.ngram.layout import Layout, LevelLayout, default_child_bits, position_bits
 from lmserve.ngram.levels import count_counts
 from lmserve.ngram.manifest import Manifest, seal
@@ -29,6 +29,9 @@ from lmserve.text.special_tokens import BOS, EOS
 # Rows ordered at a time: what is written to in no order should stay near the cache.
 _ROWS_PER_BUCKET = 1 << 20
 _BYTES_PER_ROW = 80
+# Where a shard's part of a bucket is a request to a store, waiting for them costs more than that.
+_ROWS_PER_FETCHED_BUCKET = 1 << 23
+_BYTES_PER_FETCHED_ROW = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,7 +108,7 @@ class Estimation:
         return self.finish(plan, how, sums, shared[()])
 
     def _is_lost(self, shard: int, sharding: Sharding, how: Smoothing) -> bool:
-        if self.files.smoothed(shard, how.key).exists():
+        if self.files.private or self.files.smoothed(shard, how.key).exists():
             return False
         levels = self.config.order - len(sharding.shards[shard].prefix) - 1
         return not has_levels(self.files.counts(shard, how.counting.key), levels)
@@ -113,6 +116,7 @@ class Estimation:
     def _sum(self, sharding: Sharding, counting: Counting) -> _Sums:
         config, shards = self.config, range(len(sharding))
         folders = [self.files.counts(s, counting.key) for s in shards]
+        self.files.need(*(folder / name for folder in folders for name in SUM_FILES))
         counted = [Counted.read(folder) for folder in folders]
         lists = [open_shared(folder, raw=config.keep_raw) for folder in folders]
         totals = add_up(sharding, lists, len(self.vocabulary), adjusted=counting.adjusted)
@@ -138,15 +142,20 @@ class Estimation:
             smoothing.rule(counts, k, len(self.vocabulary) - 1, options)
             for k, counts in enumerate(sums.counts_of_counts, 1)
         ]
-        if not self.files.bucket_plan.exists():
+        if self.files.undone([self.files.bucket_plan]):
             workers = self.pool.size
+            most, row_bytes = _ROWS_PER_BUCKET, _BYTES_PER_ROW
+            if self.files.private:
+                most, row_bytes = _ROWS_PER_FETCHED_BUCKET, _BYTES_PER_FETCHED_ROW
             rows_per_bucket = min(
-                self.config.bytes_per_worker(workers) // _BYTES_PER_ROW,
-                _ROWS_PER_BUCKET,
+                self.config.bytes_per_worker(workers) // row_bytes,
+                most,
                 -(-sums.rows // (2 * workers)),
             )
             starts = plan_buckets(self.vocabulary.counts, sums.rows, max(rows_per_bucket, 1))
             write_json(self.files.bucket_plan, starts.tolist())
+            self.files.share(self.files.bucket_plan)
+        self.files.need(self.files.bucket_plan)
         buckets = json.loads(self.files.bucket_plan.read_text())
         # A build that is resumed with other discounts keeps its counts, not its probabilities.
         facts = json.dumps([counting.key, rules])
@@ -167,16 +176,16 @@ class Estimation:
         for number, prefix in enumerate(sharding.split):
             context = shared[prefix]
             level, estimates = context.level, context.estimates
-            write_table(
-                self.files.parent(number, how.key),
-                {"word": level.words, "probability": estimates.probability},
-            )
+            parent = self.files.parent(number, how.key)
+            write_table(parent, {"word": level.words, "probability": estimates.probability})
+            self.files.share(parent)
             if prefix:
                 folder = self.files.shared(number, how.key)
                 folder.mkdir(exist_ok=True)
                 longest = self.config.order - 1
                 with filing(folder, how.bucket_starts, longest, self.files.spares) as file:
                     file(level, estimates, len(prefix))
+                self.files.share_filed(folder, len(prefix), longest)
         return shared
 
     def smooth(self, sharding: Sharding, how: Smoothing) -> list[tuple[Path, int]]:
@@ -204,6 +213,7 @@ class Estimation:
         first_rows = np.zeros((buckets + 1, order), np.int64)
         first_rows[:, 0] = how.bucket_starts
         longest = [len(self.vocabulary), *[0] * (order - 1)]
+        self.files.need(*(folder / SUMS_FILE for folder, _ in folders))
         for folder, _ in folders:
             filed = Filed.read(folder)
             for j, rows in filed.rows.items():
@@ -226,15 +236,13 @@ class Estimation:
 
     def order(self, folders: Sequence[tuple[Path, int]], plan: _Plan, how: Smoothing) -> None:
         """Buckets -> the model's tables."""
-        marker = self.files.laid_out(how.key)
-        if not marker.exists():
-            self.files.forget_laid_out()
-            allocate_tables(self.files.model, plan.layout)
-            marker.touch()
+        self.files.lay_out(plan.layout, how.key)
         if self.config.order == 1:
             return
+        # Other machines have their folders elsewhere.
+        named = [(folder.relative_to(self.files.folder), shortest) for folder, shortest in folders]
         calls = [
-            (b, folders, how.bucket_starts, plan.first_rows[b], plan.layout, how.key)
+            (b, named, how.bucket_starts, plan.first_rows[b], plan.layout, how.key)
             for b in range(len(how.bucket_starts) - 1)
         ]
         amounts = np.diff(plan.first_rows.sum(axis=1)).tolist()
@@ -246,6 +254,7 @@ class Estimation:
         with self.log.stage("finish") as tally:
             buckets = range(len(how.bucket_starts) - 1 if config.order > 1 else 0)
             folders = [self.files.bucket(b, how.key) for b in buckets]
+            self.files.collect_tables(folders, plan.layout)
             finish_tables(folders, plan.first_rows, plan.layout, unigrams, self.files.model)
             manifest = Manifest(
                 order=config.order,

@@ -1,11 +1,12 @@
 """What the driver sees of a build by looking at its folder now and then: disk used, workers."""
 
 import time
+from contextlib import suppress
 
-from cluster.disk import used_bytes
 from cluster.progress import Observer
 from cluster.starts import Start, read_starts
 from cluster.workspace import Workspace
+from lmserve.errors import LmserveError
 
 # A look takes no more than this part of the time, and there is not more than one a second.
 _PART = 0.01
@@ -41,14 +42,16 @@ class Lookout:
         began_s = time.monotonic()
         if began_s < self._next_s and not anyhow:
             return
-        self._look_at_disk()
-        self._look_at_workers()
+        # A store that doesn't answer now costs no more than what would have been seen.
+        with suppress(LmserveError):
+            self._look_at_disk()
+            self._look_at_workers()
         took_s = time.monotonic() - began_s
         pause_s = min(max(self._pause_s, took_s / _PART), _LONGEST_PAUSE_S)
         self._next_s = time.monotonic() + pause_s
 
     def _look_at_disk(self) -> None:
-        size_bytes = used_bytes(self._files)
+        size_bytes = self._files.used_bytes()
         self.largest_bytes = max(self.largest_bytes, size_bytes)
         self.samples.append((time.time(), size_bytes))
         if len(self.samples) > _MAX_SAMPLES:
@@ -57,7 +60,7 @@ class Lookout:
         self._observer.disk_used(size_bytes)
 
     def _look_at_workers(self) -> None:
-        starts = read_starts(self._files) if self._files.starts.is_dir() else []
+        starts = read_starts(self._files)
         if starts != self.starts:
             self.starts = starts
             restarts = sum(start.again > 0 for start in starts)

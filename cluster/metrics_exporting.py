@@ -12,7 +12,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cluster.session import connect
 from lmserve.errors import OptionError
-from lmserve.metrics.sharing import FOLDER_VARIABLE, join_node, metrics_folder, share_metrics
+from lmserve.metrics.sharing import join_node, share_metrics
 
 _LOOK_S = 10.0
 _ANSWER_S = 5.0
@@ -41,10 +41,10 @@ class Exporter:
         Raises:
             OptionError: something else has the port.
         """
+        folder = share_metrics()
         # Here, as it may be imported only where metrics are shared.
         from lmserve.metrics import exporting
 
-        folder = share_metrics()
         join_node("exporter")
         try:
             exporting.serve(folder, self._host, self._port, self._disks)
@@ -121,7 +121,6 @@ def _start(node: str, host: str, port: int, disks: tuple[Path, ...]) -> None:
             num_cpus=0,
             max_restarts=-1,
             scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
-            runtime_env={"env_vars": {FOLDER_VARIABLE: str(metrics_folder())}},
         )
         .remote(host, port, disks)
     )

@@ -7,7 +7,7 @@ import ray
 from ray.exceptions import RayActorError, RayTaskError
 
 from cluster.costs import TaskReport
-from cluster.session import processors
+from cluster.placement import options_for, processors
 from lmserve.errors import BuildError, LmserveError, OptionError
 
 # A task that kills its worker this often will do so again.
@@ -74,24 +74,34 @@ class RayPool:
 
     Args:
         worker_class: class of the workers.
-        size: how many; None means one for every processor of the cluster.
+        size: how many; None means one for every processor of the cluster, or of the role's nodes.
         arguments: of the workers' constructor, before the number of each.
+        role: of the nodes that they run on, see `cluster.placement`; None: any node.
 
     Raises:
-        OptionError: the cluster has fewer processors than that.
+        OptionError: no node has the role, or there are fewer processors than that.
     """
 
     elsewhere = True
 
-    def __init__(self, worker_class: type, size: int | None, *arguments: object) -> None:
-        self.size = size or processors()
-        if self.size > processors():
+    def __init__(
+        self, worker_class: type, size: int | None, *arguments: object, role: str | None = None
+    ) -> None:
+        available = processors(role)
+        self.size = size or available
+        if self.size > available:
+            where = "a cluster" if role is None else f"nodes of the role {role!r}"
             raise OptionError(
-                f"{size} workers on a cluster of {processors()} processors would wait for ever",
-                f"Give --workers {processors()} or fewer, or add nodes.",
+                f"{size} workers on {where} of {available} processors would wait for ever",
+                f"Give --workers {available} or fewer, or add nodes.",
             )
         actor_class: Any = ray.remote(
-            num_cpus=1, max_restarts=_MAX_RESTARTS, max_task_retries=_MAX_RESTARTS
+            num_cpus=1,
+            max_restarts=_MAX_RESTARTS,
+            # As often as it starts, and while its machine does not answer: until Ray is sure that
+            # the machine is lost, and starts the actor on another one, calls fail again and again.
+            max_task_retries=-1,
+            **options_for(role),
         )(worker_class)
         self._actors = [actor_class.remote(*arguments, number) for number in range(self.size)]
         self._starting = {actor.__ray_ready__.remote(): actor for actor in self._actors}

@@ -1,21 +1,16 @@
 """Which models are served on Ray, where, and to whom."""
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from lmserve.errors import DependencyError, OptionError
-from lmserve.publishing.fetching import default_cache
 from lmserve.text.storage import is_url
 
 try:
+    from cluster.service_arguments import ServiceArguments, checked
     from lmserve.service.cache import CachePolicy
-    from lmserve.service.protection_settings import (
-        LogFormat,
-        ProtectionSettings,
-        protection_from,
-    )
-    from lmserve.service.redis_connection import check_url
+    from lmserve.service.protection_settings import LogFormat
 except ImportError as error:
     raise DependencyError(
         f"the service needs a package that is not installed: {error}",
@@ -42,14 +37,15 @@ class ServeConfig:
         haproxy: where this process starts a Ray of its own, HAProxy stands before the replicas and
             sends requests of replicas that died to others.
         poll_s: see `ServiceSettings`.
-        model_cache: folder on each node for models fetched from a URL.
+        model_cache: folder on each node for models fetched from a URL; None: its user's own.
         api_keys: file of keys, under the same path on every node; without one, the service is open.
         log_format: of the replicas' log line for every request.
+        role: of the nodes that get replicas, see `cluster.placement`; None: any node.
 
     All other settings of `ProtectionSettings` come from this process's environment.
 
     Raises:
-        OptionError: a value outside its range, or a password in `redis_url`.
+        OptionError: a value outside its range, or a password in a URL.
     """
 
     model: Path | str
@@ -63,9 +59,10 @@ class ServeConfig:
     device: str = "cpu"
     haproxy: bool = False
     poll_s: float = 2.0
-    model_cache: Path = field(default_factory=default_cache)
+    model_cache: Path | None = None
     api_keys: Path | None = None
     log_format: LogFormat = "none"
+    role: str | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.port <= 65535:
@@ -81,8 +78,8 @@ class ServeConfig:
                 f"device is {self.device!r}, and no GPU is asked for",
                 "Give --gpus 1, or a part of one (0.5) where replicas share it.",
             )
-        if self.redis_url is not None:
-            check_url(self.redis_url)
+        # Refuses what it can refuse.
+        _ = self.arguments
 
     @property
     def location(self) -> str:
@@ -91,10 +88,19 @@ class ServeConfig:
         return name if is_url(name) else str(Path(name).resolve())
 
     @property
-    def protection(self) -> ProtectionSettings:
-        """What the replicas demand of their clients; raises `OptionError`, see `KeyRing`."""
-        path = None if self.api_keys is None else str(self.api_keys.resolve())
-        return replace(protection_from(), api_keys_file=path, log_format=self.log_format)
+    def arguments(self) -> ServiceArguments:
+        """What each replica is told."""
+        return checked(
+            model=self.location,
+            redis_url=self.redis_url,
+            cache=self.cache,
+            device=self.device,
+            poll_s=self.poll_s,
+            model_cache=None if self.model_cache is None else self.model_cache.resolve(),
+            api_keys=None if self.api_keys is None else self.api_keys.resolve(),
+            log_format=self.log_format,
+            replicas=self.replicas,
+        )
 
     @property
     def url(self) -> str:

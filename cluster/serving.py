@@ -11,17 +11,17 @@ from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from cluster.placement import check_role, role_selector
 from cluster.proxying import check_haproxy, haproxy_environment
-from cluster.session import connect, disconnect
+from cluster.session import client_host, connect, disconnect
 from lmserve.errors import DependencyError, LmserveError, ModelError
-from lmserve.metrics.sharing import FOLDER_VARIABLE, metrics_folder
 
 try:
     from ray import serve
     from ray.exceptions import RayError
 
     from cluster import edge
-    from cluster.replica import Replica
+    from cluster.application import APPLICATION, LOGGING, scorer
     from cluster.serve_config import ServeConfig
     from cluster.serving_checks import check_models, check_port_free
     from lmserve.service.keys import read_keys
@@ -32,12 +32,6 @@ except ImportError as error:
         "Install it: pip install 'lmserve[serve]'.",
     ) from error
 
-APPLICATION = "lmserve"
-# Requests that reach a replica beyond those that it works on or lets wait: health, metrics, and
-# those that it refuses itself.
-_SPARE_REQUESTS = 64
-# What Ray gives a replica to end, after what the replica gives its streams.
-_ENDING_S = 10.0
 _READY_TIMEOUT_S = 60.0
 
 
@@ -50,7 +44,8 @@ def serving(config: ServeConfig, address: str | None = None) -> Iterator[str]:
     Args:
         config: what to serve.
         address: Ray cluster, see `cluster.session.connect`; when the block ends, this process is
-            disconnected from it.
+            disconnected from it. One that is ray://HOST:PORT may be elsewhere: paths, ports and
+            credentials are its nodes' then, and the replicas alone tell what is wrong with them.
 
     Raises:
         ModelError: there is no model where it is said, or the replicas do not start.
@@ -58,10 +53,12 @@ def serving(config: ServeConfig, address: str | None = None) -> Iterator[str]:
         OptionError: the port is taken, or the proxy is not this process's to choose.
         LmserveError: this cluster runs Ray Serve already, or the service doesn't come up.
     """
-    check_models(config.location)
-    if config.api_keys is not None:
-        read_keys(config.api_keys)
-    check_port_free(config.host, config.port)
+    head = client_host(address)
+    if head is None:
+        check_models(config.location)
+        if config.api_keys is not None:
+            read_keys(config.api_keys)
+        check_port_free(config.host, config.port)
     if config.haproxy:
         check_haproxy(address)
     # A Ray that is started here inherits it; for others, it is set where their nodes start.
@@ -78,8 +75,9 @@ def serving(config: ServeConfig, address: str | None = None) -> Iterator[str]:
             )
         try:
             _deploy(config)
-            _wait_until_ready(config)
-            yield config.url
+            url = config.url if head is None else f"http://{head}:{config.port}"
+            _wait_until_ready(url)
+            yield url
         finally:
             _stop()
 
@@ -94,34 +92,23 @@ def _stop() -> None:
 
 
 def _deploy(config: ServeConfig) -> None:
-    logging_config = {"enable_access_log": False}
-    protection = config.protection
-    places = protection.max_concurrent + protection.max_queued + _SPARE_REQUESTS
-    serve.start(
-        http_options={"host": config.host, "port": config.port}, logging_config=logging_config
-    )
-    deployment = serve.deployment(
-        name="scorer",
+    check_role(config.role)
+    protection = config.arguments.protection
+    serve.start(http_options={"host": config.host, "port": config.port}, logging_config=LOGGING)
+    deployment = scorer(
+        protection,
         num_replicas=config.replicas,
-        max_ongoing_requests=places,
-        graceful_shutdown_timeout_s=protection.drain_s + _ENDING_S,
-        logging_config=logging_config,
         ray_actor_options={
             "num_cpus": config.cpus_per_replica,
             "num_gpus": config.gpus_per_replica,
+            "label_selector": role_selector(config.role),
             # Named one by one: nothing else of this process's environment goes to the replicas.
-            "runtime_env": {
-                "env_vars": {
-                    FOLDER_VARIABLE: str(metrics_folder()),
-                    edge.VARIABLE: edge.IMPORT_PATH,
-                    **variables(protection),
-                }
-            },
+            "runtime_env": {"env_vars": {edge.VARIABLE: edge.IMPORT_PATH, **variables(protection)}},
         },
     )
     try:
         serve.run(
-            deployment(Replica).bind(config),
+            deployment.bind(config.arguments),
             name=APPLICATION,
             route_prefix="/",
         )
@@ -139,13 +126,13 @@ def _failure() -> str:
     return "\n".join(deployment.message.rstrip() for deployment in deployments)
 
 
-def _wait_until_ready(config: ServeConfig) -> None:
+def _wait_until_ready(url: str) -> None:
     """Ray Serve reports a running application before its proxies know the way to it."""
     deadline_s = time.monotonic() + _READY_TIMEOUT_S
-    while not _answers(config.url):
+    while not _answers(url):
         if time.monotonic() > deadline_s:
             raise LmserveError(
-                f"{config.url} did not answer within {_READY_TIMEOUT_S:.0f} s",
+                f"{url} did not answer within {_READY_TIMEOUT_S:.0f} s",
                 "Look into Ray Serve's logs, in the folder logs/serve of Ray's session.",
             )
         time.sleep(0.1)

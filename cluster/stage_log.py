@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from cluster.costs import Meter, StageReport, TaskReport
+from cluster.costs import Meter, StageReport, TaskReport, Traffic
 from cluster.lookout import Lookout
 from cluster.pool import Pool
 from cluster.progress import Observer
@@ -30,16 +30,22 @@ class Tally:
 class StageLog:
     """Runs stages and keeps their reports.
 
+    Args:
+        observer: told of them.
+        lookout: looks at the build's folder meanwhile.
+        traffic: of this process.
+
     Attributes:
         reports: of stages.
         tasks: of those that had any, what `task_summary.summarise` made of them.
     """
 
-    def __init__(self, observer: Observer, lookout: Lookout) -> None:
+    def __init__(self, observer: Observer, lookout: Lookout, traffic: Traffic) -> None:
         self.reports: list[StageReport] = []
         self.tasks: list[dict[str, Any]] = []
         self._observer = observer
         self._lookout = lookout
+        self._traffic = traffic
 
     def run(self, name: str, pool: Pool, calls: list[tuple[Any, ...]], amounts: list[int]) -> None:
         """A stage of many tasks: calls the worker's method `name`; `amounts` measure progress."""
@@ -57,7 +63,7 @@ class StageLog:
     def stage(self, name: str, total: int = 1) -> Iterator[Tally]:
         """Times a stage and reports it when it ends without an error."""
         self._observer.stage_started(name, total)
-        meter, tally = Meter(), Tally()
+        meter, tally = Meter(self._traffic), Tally()
         try:
             yield tally
         finally:
@@ -71,6 +77,8 @@ class StageLog:
 
 def _report(name: str, meter: Meter, tally: Tally) -> StageReport:
     own = meter.cost()
+    # Each worker moves what it needs itself, also one in this process.
+    moved = [own, *(task.cost for task in tally.tasks)]
     costs = [task.cost for task in tally.tasks] if tally.elsewhere else []
     # The driver only waits while its workers work.
     io_s = sum(cost.io_s for cost in costs) if costs else own.io_s
@@ -84,4 +92,6 @@ def _report(name: str, meter: Meter, tally: Tally) -> StageReport:
         bytes_written=own.bytes_written + sum(cost.bytes_written for cost in costs),
         tasks=max(len(tally.tasks), 1),
         peak_memory_bytes=max(cost.peak_memory_bytes for cost in costs or [own]),
+        fetched_bytes=sum(cost.fetched_bytes for cost in moved),
+        shared_bytes=sum(cost.shared_bytes for cost in moved),
     )

@@ -11,8 +11,8 @@
     finish    checksums and manifest                                 driver
 
 Those from `discount` on are in `cluster.estimation`. The driver exchanges only names and plans with
-the actors; everything else passes through files that are complete or absent. What counts as done is
-what exists.
+the actors; everything else passes through files that are complete or absent, in a folder that all
+of them see, or through a store (`cluster.stored_workspace`). What counts as done is what exists.
 """
 
 import hashlib
@@ -39,7 +39,12 @@ from lmserve.ngram.manifest import Manifest
 from lmserve.ngram.records import RecordLayout
 from lmserve.ngram.sharding import Prefix, Shard, Sharding, plan_shards
 from lmserve.ngram.tables import as_numpy, open_table
-from lmserve.ngram.vocabulary import WORDS_SCHEMA, Vocabulary, write_vocabulary
+from lmserve.ngram.vocabulary import (
+    WORDS_SCHEMA,
+    Vocabulary,
+    vocabulary_files,
+    write_vocabulary,
+)
 from lmserve.text.sources import Piece, file_stat, shown
 
 
@@ -53,7 +58,7 @@ class Run:
         self.files = files
         self.pieces = pieces
         self.lookout = Lookout(files, observer)
-        self.log = StageLog(observer, self.lookout)
+        self.log = StageLog(observer, self.lookout, files.traffic)
 
     def stages(self, pool: Pool) -> Manifest:
         """Runs them all, in order; what was done before is not done again."""
@@ -86,7 +91,7 @@ class Run:
                 raise BuildError(
                     f"{shown(path)} was changed while it was being read: it had {size_bytes} "
                     f"bytes, now it has {now.size_bytes}",
-                    f"Delete {str(self.files.folder)!r} and build again, with text at rest.",
+                    f"Delete {self.files.where!r} and build again, with text at rest.",
                 )
 
     def rank(self) -> Vocabulary:
@@ -96,9 +101,11 @@ class Run:
             RefusedTextError: there is not one word.
         """
         with self.log.stage("rank") as tally:
-            counted = (open_table(self.files.words(p.index), WORDS_SCHEMA) for p in self.pieces)
-            tables = (pa.table(words) for words in counted)
+            words = [self.files.words(piece.index) for piece in self.pieces]
+            self.files.need(*words)
+            tables = (pa.table(open_table(counted, WORDS_SCHEMA)) for counted in words)
             write_vocabulary(tables, self.files.model, self.config.vocabulary)
+            self.files.share(*vocabulary_files(self.files.model))
             vocabulary = Vocabulary.open(self.files.model)
             tally.rows = len(vocabulary)
         if vocabulary.word_count == 0:
@@ -113,19 +120,22 @@ class Run:
         order = self.config.order
         if order == 1:
             return Sharding(1, ())
-        if not self.files.shard_plan.exists():
+        if self.files.undone([self.files.shard_plan]):
             layout = RecordLayout(order, len(vocabulary))
             memory_bytes = self.config.bytes_per_worker(pool.size)
             sharding = plan_shards(
                 vocabulary.counts,
                 order,
-                # Several for each worker, so that all are done at about the same time.
-                minimum=8 * pool.size,
+                # Several for each worker, so that all are done at about the same time, and so
+                # small that the memory which each takes anew is little.
+                minimum=10 * pool.size,
                 records_per_shard=self.config.shard_records
                 or memory_bytes // _bytes_per_record(layout, keep_raw=self.config.keep_raw),
                 count=lambda prefixes: self._survey(pool, prefixes, len(vocabulary)),
             )
             write_json(self.files.shard_plan, [asdict(shard) for shard in sharding.shards])
+            self.files.share(self.files.shard_plan)
+        self.files.need(self.files.shard_plan)
         plan = json.loads(self.files.shard_plan.read_text())
         shards = (Shard(**{**shard, "prefix": tuple(shard["prefix"])}) for shard in plan)
         return Sharding(order, tuple(shards))
@@ -138,14 +148,17 @@ class Run:
         calls = [(piece.index, list(prefixes), key) for piece in self.pieces]
         self.log.run("survey", pool, calls, self._sizes)
         total = np.zeros((len(prefixes), size), np.int64)
-        for piece in self.pieces:
-            counted = open_table(self.files.survey(piece.index, key), {"count": pa.int64()})
+        surveys = [self.files.survey(piece.index, key) for piece in self.pieces]
+        self.files.need(*surveys)
+        for survey in surveys:
+            counted = open_table(survey, {"count": pa.int64()})
             total += as_numpy(counted["count"]).reshape(total.shape)
         return dict(zip(prefixes, total, strict=True))
 
     def scatter(self, pool: Pool, sharding: Sharding) -> None:
         """Token ids -> n-gram records by shard."""
-        if not all(self.files.counts(s, self.config.counts_key).exists() for s in sharding.numbers):
+        counted = [self.files.counts(s, self.config.counts_key) for s in sharding.numbers]
+        if self.files.undone(counted):
             calls = [(piece.index, sharding) for piece in self.pieces]
             self.log.run("scatter", pool, calls, self._sizes)
 

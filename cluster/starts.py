@@ -1,7 +1,7 @@
 """How often workers have started, as they tell in the build's folder.
 
 Ray starts an actor that died again without a word to the driver, and the new one remembers nothing:
-each start leaves a file, whose name counts the starts of the same worker.
+each start leaves a note, whose name counts the starts of the same worker.
 """
 
 import time
@@ -26,25 +26,12 @@ class Start:
 
 
 def tell_start(files: Workspace, worker: int) -> None:
-    """Called by a worker when it starts; nothing on a machine that does not see the folder."""
-    if files.starts.is_dir():
-        again = sum(1 for _ in files.starts.glob(f"{worker}-*"))
-        (files.starts / f"{worker}-{again}").write_text(str(time.time()))
-
-
-def forget_starts(files: Workspace) -> None:
-    """Called by the driver before it makes workers: those of a build that was stopped are gone."""
-    files.starts.mkdir(exist_ok=True)
-    for path in files.starts.iterdir():
-        path.unlink()
+    """Called by a worker when it starts."""
+    again = sum(start.worker == worker for start in read_starts(files))
+    files.leave_note(f"{worker}-{again}-{time.time()}")
 
 
 def read_starts(files: Workspace) -> list[Start]:
     """All starts so far, the same worker's one after the other."""
-    found = []
-    for path in files.starts.iterdir():
-        worker, again = map(int, path.name.split("-"))
-        # Empty for an instant, while it is written.
-        if content := path.read_text():
-            found.append(Start(worker, again, float(content)))
-    return sorted(found)
+    found = (note.split("-") for note in files.read_notes())
+    return sorted(Start(int(worker), int(again), float(at_s)) for worker, again, at_s in found)

@@ -1,31 +1,38 @@
 """Training a recurrent model on Ray Train: workers, their failures, and how far they have come.
 
 The training itself is `lmserve.rnn.runs`, the same with and without Ray. Here it gets processes
-that are joined by `torch.distributed`. Checkpoints lie in the run's folder, which all workers see;
-whoever starts again looks there for the newest one by itself, since Ray would know of a checkpoint
-only some seconds after it was written.
+that are joined by `torch.distributed`. Checkpoints lie in the run's folder, which all workers see,
+or at the run's URL, see `lmserve.rnn.stored_runs`; whoever starts again looks there for the newest
+one by itself, since Ray would know of a checkpoint only some seconds after it was written.
 """
 
-import contextlib
-import json
 import logging
-import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from cluster.session import connect, connected, disconnect, processors
+from cluster.placement import gpus, processors, role_selector
+from cluster.session import connect, connected, disconnect
+from cluster.sharing import require_all_see
+from cluster.training_steps import (
+    StepRelay,
+    Watch,
+    following_file,
+    following_relay,
+    relaying,
+)
 from lmserve.errors import DependencyError, LmserveError, OptionError, TrainingError
 from lmserve.rnn.manifest import RecurrentManifest
 from lmserve.rnn.run_config import RunConfig
-from lmserve.rnn.runs import check, is_published, locked, prepare, publish, train
+from lmserve.rnn.run_places import RunPlace, place_of
+from lmserve.rnn.runs import train
 from lmserve.rnn.step_log import STEPS_FILE
+from lmserve.rnn.stored_runs import run_url
 from lmserve.rnn.workers import COLLECTIVE_TIMEOUT_S, Workers
+from lmserve.text.storage import file_system
 
 try:
     import ray
@@ -38,10 +45,6 @@ except ImportError as error:
     ) from error
 
 _POLL_S = 0.5
-# What a run that is stopped by its own error leaves for the driver, who would get Ray's wrapping.
-_ERROR_FILE = "error.json"
-
-Watch = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,11 +55,13 @@ class Scale:
         workers: processes, a CPU or GPU each.
         gpus: whether each has a GPU.
         max_failures: workers that may die before the training gives up.
+        role: of the nodes that they run on, see `cluster.placement`; None: any node.
     """
 
     workers: int = 1
     gpus: bool = False
     max_failures: int = 3
+    role: str | None = None
 
 
 def train_on_ray(
@@ -71,7 +76,7 @@ def train_on_ray(
     A training that fails leaves its folder, so that `resume` can go on from its last checkpoint.
 
     Args:
-        config: what to train; its output must be a path that all nodes share.
+        config: what to train; its output is a URL, or a path that all nodes share.
         scale: on what.
         watch: told of the lines of the log of steps as they are written.
         address: Ray cluster, see `cluster.session.connect`.
@@ -80,30 +85,43 @@ def train_on_ray(
         InputError: a text cannot be read, or is refused.
         TrainingError: the output exists, gradients exploded, or workers died too often.
     """
-    check(config)
+    place = place_of(config)
+    place.check()
     ours = not connected()
     connect(address)
     try:
         threads = _threads(config, scale)
-        with locked(config):
-            prepare(config)
-            if not is_published(config):
-                with _watching(config.folder / "checkpoints" / STEPS_FILE, watch):
-                    _fit(config, scale, threads)
-            return publish(config)
+        with place.locked():
+            place.prepare()
+            if not place.trained():
+                _train(config, scale, threads, place, watch)
+            return place.publish()
     finally:
         if ours:
             disconnect()
 
 
+def _train(config: RunConfig, scale: Scale, threads: int, place: RunPlace, watch: Watch) -> None:
+    place.failure()
+    if config.url is not None:
+        relay: Any = ray.remote(num_cpus=0)(StepRelay).remote()
+        with following_relay(relay, watch):
+            _fit(config, scale, threads, place, relay)
+        return
+    require_all_see(str(config.folder), "the training's folder", TrainingError, scale.role)
+    with following_file(config.folder / "checkpoints" / STEPS_FILE, watch):
+        _fit(config, scale, threads, place, None)
+
+
 def _threads(config: RunConfig, scale: Scale) -> int:
     """Of torch, for each worker: those of its share of the processors, if nothing is said."""
-    available = ray.cluster_resources().get("GPU", 0) if scale.gpus else processors()
+    available = gpus(scale.role) if scale.gpus else processors(scale.role)
     if not 1 <= scale.workers <= available:
         kind = "GPUs" if scale.gpus else "processors"
+        where = "the cluster has" if scale.role is None else f"nodes of {scale.role!r} have"
         raise OptionError(
-            f"workers is {scale.workers}, and the cluster has {available:.0f} {kind}",
-            f"Give 1 to {max(1, int(available))} workers, or a larger cluster.",
+            f"workers is {scale.workers}, and {where} {available} {kind}",
+            f"Give 1 to {max(1, available)} workers, or a larger cluster.",
         )
     if config.training.batch_size % scale.workers:
         raise OptionError(
@@ -111,36 +129,50 @@ def _threads(config: RunConfig, scale: Scale) -> int:
             "share",
             f"Give a multiple of {scale.workers}.",
         )
-    return config.training.threads or max(1, processors() // scale.workers)
+    return config.training.threads or max(1, processors(scale.role) // scale.workers)
 
 
-def _fit(config: RunConfig, scale: Scale, threads: int) -> None:
-    failure = config.folder / _ERROR_FILE
-    failure.unlink(missing_ok=True)
+def _fit(config: RunConfig, scale: Scale, threads: int, place: RunPlace, relay: Any) -> None:
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     trainer = ray.train.torch.TorchTrainer(
         _work,
-        train_loop_config={"config": config, "threads": threads},
-        scaling_config=ray.train.ScalingConfig(num_workers=scale.workers, use_gpu=scale.gpus),
+        train_loop_config={"config": config, "threads": threads, "relay": relay},
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=scale.workers,
+            use_gpu=scale.gpus,
+            # Ray's own types are still those of the former Ray Train.
+            label_selector=role_selector(scale.role) or None,  # type: ignore[call-arg]
+        ),
         torch_config=ray.train.torch.TorchConfig(
             backend="nccl" if scale.gpus else "gloo", timeout_s=COLLECTIVE_TIMEOUT_S
         ),
         run_config=ray.train.RunConfig(
             name="ray",
-            storage_path=str(config.folder),
             failure_config=ray.train.FailureConfig(max_failures=scale.max_failures),
+            **_storage(config),
         ),
     )
     try:
         _in_thread(trainer.fit)
     except ray.train.TrainingFailedError as error:
-        if not failure.exists():
+        failure = place.failure()
+        if failure is None:
             raise TrainingError(
                 f"workers died more than {scale.max_failures} times: {_cause(error)}",
                 "See Ray's logs for why, mend it, and go on with --resume.",
             ) from error
-    if failure.exists():
-        raise TrainingError(*json.loads(failure.read_bytes()))
+        raise TrainingError(*failure) from error
+    failure = place.failure()
+    if failure is not None:
+        raise TrainingError(*failure)
+
+
+def _storage(config: RunConfig) -> dict[str, Any]:
+    """Where Ray Train keeps its own few files."""
+    if config.url is None:
+        return {"storage_path": str(config.folder)}
+    system, path = file_system(run_url(config.url))
+    return {"storage_path": path, "storage_filesystem": system}
 
 
 def _in_thread(function: Callable[[], object]) -> None:
@@ -164,52 +196,24 @@ def _in_thread(function: Callable[[], object]) -> None:
 def _work(settings: dict[str, Any]) -> None:
     """What each worker does."""
     config: RunConfig = settings["config"]
+    relay = settings["relay"]
     # Ray has said 1 in the environment.
     torch.set_num_threads(settings["threads"])
     first = ray.train.get_context().get_world_rank() == 0
+    place = place_of(config)
     try:
-        train(config, Workers.joined(ray.train.torch.get_device()))
+        with place.entered() as (entered, keep):
+            workers = Workers.joined(ray.train.torch.get_device())
+            train(entered, workers, relaying(relay), keep)
+            if first:
+                place.finish(entered)
     except LmserveError as error:
         # What all workers come to alike would come again; only a single worker's own trouble,
         # such as a file that it alone cannot read, may be gone when it starts again.
         if first:
-            content = json.dumps([error.problem, error.remedy])
-            (config.folder / _ERROR_FILE).write_text(content)
+            place.fail(error)
         elif not isinstance(error, TrainingError | OptionError):
             raise
-
-
-@contextmanager
-def _watching(path: Path, watch: Watch) -> Iterator[None]:
-    """Tells of a file's lines as they are added, while a `with` block runs."""
-    stop = threading.Event()
-    thread = threading.Thread(target=_follow, args=(path, watch, stop), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-
-
-def _follow(path: Path, watch: Watch, stop: threading.Event) -> None:
-    told, offset, inode = -1, 0, 0
-    while True:
-        stopping = stop.wait(_POLL_S)
-        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
-            # A training that goes on from a checkpoint writes the file anew.
-            now = os.fstat(file.fileno()).st_ino
-            file.seek(offset if now == inode else 0)
-            added = file.read()
-            whole = added[: added.rfind(b"\n") + 1]
-            offset, inode = file.tell() - len(added) + len(whole), now
-            for line in whole.splitlines():
-                log = json.loads(line)
-                if log["step"] > told:
-                    told = log["step"]
-                    watch(log)
-        if stopping:
-            return
 
 
 def _cause(error: ray.train.TrainingFailedError) -> str:

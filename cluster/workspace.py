@@ -1,121 +1,146 @@
 """The folder in which a build keeps what it has done, so that it can be continued.
 
-What a task leaves here has another name until it is complete, and is then renamed: what exists is
-done.
+Here it is one that all machines of a build see: what a task leaves in it, others find, and nothing
+needs to be sent. `cluster.stored_workspace` is the twin for machines that share only a store.
 """
 
 import fcntl
 import json
+import os
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import socket
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cluster.build_files import BuildFiles
+from cluster.costs import Traffic
 from lmserve.errors import BuildError, CorruptModelError
-from lmserve.ngram.spares import Spares
+from lmserve.ngram.assembling import TableColumns, allocate_tables, table_columns
+from lmserve.ngram.counting import read_records
+from lmserve.ngram.filing import fetch
+from lmserve.ngram.layout import Layout
+from lmserve.ngram.ordering import Arrivals
+from lmserve.ngram.records import Records
+from lmserve.ngram.sharding import Sharding
 from lmserve.ngram.tables import open_batches, partial_name
 from lmserve.text.sources import Piece, shown
 
 
 @dataclass(frozen=True, slots=True)
-class Workspace:
-    """Names of a build's files."""
+class Workspace(BuildFiles):
+    """A build's folder, which all who work on the build see."""
 
-    folder: Path
-
-    @property
-    def plan_file(self) -> Path:
-        """What is being built, from what."""
-        return self.folder / "plan.json"
+    # Whether each machine has a folder of its own, and results go through a store.
+    private: ClassVar[bool] = False
 
     @property
-    def stdin_copy(self) -> Path:
-        """Standard input, kept because it cannot be read twice."""
-        return self.folder / "stdin.txt"
+    def where(self) -> str:
+        """The place of what is done, for people."""
+        return str(self.folder)
 
     @property
-    def shard_plan(self) -> Path:
-        """The shards."""
-        return self.folder / "shards.json"
+    def traffic(self) -> Traffic:
+        """What this process has moved to and from a store: nothing."""
+        return Traffic()
 
-    @property
-    def bucket_plan(self) -> Path:
-        """The ranges of first words that the model is put together by."""
-        return self.folder / "buckets.json"
+    def opener(self) -> "Callable[[], Workspace]":
+        """What opens it on another machine; can be pickled."""
+        return partial(Workspace, self.folder)
 
-    @property
-    def model(self) -> Path:
-        """The model while it is being put together."""
-        return self.folder / "model"
+    def check_seen(self) -> None:
+        """Raises `BuildError` on a machine that does not see the folder."""
+        if not self.plan_file.exists():
+            raise unseen(self, socket.gethostname())
 
-    @property
-    def starts(self) -> Path:
-        """What workers leave when they start."""
-        return self.folder / "starts"
+    def planned(self) -> bool:
+        """Whether there is an unfinished build."""
+        return self.plan_file.is_file()
 
-    def tokens(self, piece: int) -> Path:
-        """Tokens of a piece, in the piece's own ids."""
-        return self.folder / "pieces" / f"{piece:06}-tokens.arrow"
+    def undone(self, outputs: Iterable[Path]) -> list[Path]:
+        """Those of some outputs of tasks, files or folders, that there are not yet."""
+        return [output for output in outputs if not output.exists()]
 
-    def words(self, piece: int) -> Path:
-        """Words of a piece with their counts; written after its tokens."""
-        return self.folder / "pieces" / f"{piece:06}-words.arrow"
+    def need(self, *paths: Path) -> None:
+        """Sees to it that files that were shared, or the files of folders, are on this machine."""
 
-    def records(self, piece: int) -> Path:
-        """n-gram records of a piece, by shard."""
-        return self.folder / "pieces" / f"{piece:06}-records.arrow"
+    def share(self, *outputs: Path) -> None:
+        """Gives others what was made here: files, and folders, in this order."""
 
-    def counts(self, shard: int, key: str) -> Path:
-        """A shard counted in the way that `key` names."""
-        return self.folder / "shards" / f"{shard:05}-counts-{key}"
+    def drop(self, *paths: Path) -> None:
+        """Says that files are not needed any more on this machine, though they may be on others."""
 
-    def smoothed(self, shard: int, key: str) -> Path:
-        """A shard smoothed in the way that `key` stands for."""
-        return self.folder / "shards" / f"{shard:05}-smoothed-{key}"
+    def share_records(self, piece: int, shards: int) -> None:
+        """Gives others the records of a piece, which `scatter_piece` has written."""
 
-    @property
-    def spares(self) -> Spares:
-        """Files that are no longer needed."""
-        return Spares(self.folder / "spares")
+    def read_records(self, pieces: int, shard: int, sharding: Sharding, columns: int) -> Records:
+        """All records of one shard: uint64 [N, columns], in the order of the text."""
+        paths = [self.records(piece) for piece in range(pieces)]
+        return read_records(paths, shard, sharding, columns)
 
-    @property
-    def readable_words(self) -> Path:
-        """The vocabulary as text."""
-        return self.folder / "shards" / "readable-words.arrow"
+    def share_filed(self, folder: Path, shortest: int, longest: int) -> None:
+        """Gives others the contexts that `filing` has filed in a folder."""
 
-    def exported(self, shard: int) -> Path:
-        """The n-grams of a shard as Parquet."""
-        return self.folder / "shards" / f"{shard:05}-exported"
+    def read_filed(
+        self,
+        folders: Sequence[tuple[Path, int]],
+        longest: int,
+        bucket: int,
+        buckets: int,  # noqa: ARG002 - for who must ask where each begins
+    ) -> list[Arrivals]:
+        """The contexts of 1, 2, ... words of one bucket of so many; see `filing.fetch`."""
+        return fetch(folders, longest, bucket)
 
-    def survey(self, piece: int, key: str) -> Path:
-        """What records of the contexts that `key` stands for go on with in a piece."""
-        return self.folder / "pieces" / f"{piece:06}-survey-{key}.arrow"
+    def columns_for(self, bucket: Path) -> TableColumns:  # noqa: ARG002 - all go to one place
+        """Where the rows of a bucket go, given its folder."""
+        return table_columns(self.model)
 
-    def parent(self, number: int, key: str) -> Path:
-        """Words and probabilities after a context that shards share."""
-        return self.folder / "shards" / f"parent-{number}-{key}.arrow"
+    def lay_out(self, layout: Layout, key: str) -> None:
+        """Makes the tables that buckets are put into, if there are none for what `key` stands for.
 
-    def shared(self, number: int, key: str) -> Path:
-        """A context that shards share, filed as they are."""
-        return self.folder / "shards" / f"shared-{number}-{key}"
+        What was put into older ones is not in these.
+        """
+        marker = self.laid_out(key)
+        if not marker.exists():
+            for path in [*self.folder.glob("laid-out-*"), *self.folder.glob("shards/bucket-*")]:
+                _remove(path)
+            allocate_tables(self.model, layout)
+            marker.touch()
 
-    def bucket(self, number: int, key: str) -> Path:
-        """What a bucket of the model leaves to be put together."""
-        return self.folder / "shards" / f"bucket-{number}-{key}"
+    def collect_tables(self, buckets: Sequence[Path], layout: Layout) -> None:
+        """Sees to it that all buckets are in the model's tables on this machine."""
 
-    def laid_out(self, key: str) -> Path:
-        """Marks that the model's tables are laid out for what `key` stands for."""
-        return self.folder / f"laid-out-{key}"
+    def used_bytes(self) -> int:
+        """What it takes, without a copy of standard input; also while it changes."""
+        total = 0
+        for folder, _, names in os.walk(self.folder):
+            for name in names:
+                path = Path(folder, name)
+                if path != self.stdin_copy:
+                    with suppress(FileNotFoundError):
+                        total += path.stat().st_size
+        return total
 
-    def forget_laid_out(self) -> None:
-        """Before tables are laid out anew: what was put into the old ones is not in these."""
-        for path in [*self.folder.glob("laid-out-*"), *self.folder.glob("shards/bucket-*")]:
-            _remove(path)
+    def leave_note(self, name: str) -> None:
+        """Leaves a note for the driver; nothing on a machine that does not see the folder."""
+        if self.folder.is_dir():
+            self.notes.mkdir(exist_ok=True)
+            (self.notes / name).touch()
+
+    def read_notes(self) -> list[str]:
+        """The names of all notes."""
+        return [path.name for path in self.notes.iterdir()] if self.notes.is_dir() else []
+
+    def forget_notes(self) -> None:
+        """Those of workers of a build that was stopped, which are gone."""
+        for name in self.read_notes():
+            (self.notes / name).unlink()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -142,10 +167,30 @@ class Workspace:
                 ) from error
             yield
 
+    def keep_stdin(self, stream: BinaryIO) -> None:
+        """Copies standard input, because it cannot be read twice."""
+        with self.stdin_copy.open("wb") as copy:
+            shutil.copyfileobj(stream, copy, 1 << 20)
+
+    @property
+    def stdin_name(self) -> str:
+        """The name of that copy, by which all machines read it."""
+        return str(self.stdin_copy)
+
+    def has_stdin(self) -> bool:
+        """Whether there is such a copy."""
+        return self.stdin_copy.exists()
+
+    def save_stdin(self, output: Path) -> str:
+        """Moves the copy beside an output that will never be, and tells its name there."""
+        kept = output.with_name(output.name + ".stdin.txt")
+        shutil.move(self.stdin_copy, kept)
+        return str(kept)
+
     def create_folders(self) -> None:
         """Makes the folders."""
         for name in ("pieces", "shards", "model"):
-            (self.folder / name).mkdir()
+            (self.folder / name).mkdir(exist_ok=True)
 
     def create(self, facts: dict[str, Any], pieces: Sequence[Piece]) -> None:
         """Writes the plan, last: from here on the build can be resumed."""
@@ -161,9 +206,9 @@ class Workspace:
         for name, value in facts.items():
             if plan["facts"].get(name) != value:
                 raise BuildError(
-                    f"the unfinished build in {str(self.folder)!r} had {name} = "
+                    f"the unfinished build in {self.where!r} had {name} = "
                     + shown(f"{plan['facts'].get(name)!r}, now it is {value!r}"),
-                    f"Repeat the command as it was, or delete {str(self.folder)!r} and start anew.",
+                    f"Repeat the command as it was, or delete {self.where!r} and start anew.",
                 )
         for path in [*self.folder.rglob("*.partial"), *self._damaged()]:
             _remove(path)
@@ -176,7 +221,7 @@ class Workspace:
 
     def has_done_something(self) -> bool:
         """Whether there is anything in it that it took time to make."""
-        return self.stdin_copy.exists() or any(self.folder.glob("pieces/*-words.arrow"))
+        return self.has_stdin() or any(self.folder.glob("pieces/*-words.arrow"))
 
     def forget_counts(self, shard: int, key: str) -> None:
         """Before a shard is counted anew."""
@@ -194,6 +239,9 @@ class Workspace:
         shutil.rmtree(self.folder, ignore_errors=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def leave(self) -> None:
+        """Called on each machine when a build ends, however it does: nothing private remains."""
+
     def _damaged(self) -> Iterator[Path]:
         """Pieces and shards that a crash of the machine has left with a name but not whole."""
         for path in (self.folder / "pieces").glob("*.arrow"):
@@ -202,6 +250,15 @@ class Workspace:
         for path in (self.folder / "shards").iterdir():
             if not all(map(_readable, path.iterdir() if path.is_dir() else [path])):
                 yield path
+
+
+def unseen(files: Workspace, host: str) -> BuildError:
+    """The error for a machine that does not see a build's folder."""
+    return BuildError(
+        f"the machine {host} does not see {files.where!r}: it is on another machine",
+        "On several machines, give an --output that all of them reach: a URL such as "
+        "s3://bucket/model, or a folder on storage that they share.",
+    )
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -1,8 +1,7 @@
 """`lmserve build`: count a text and estimate an n-gram model on Ray."""
 
-import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from rich.table import Table
 from typer import Option
@@ -17,11 +16,14 @@ from jobs.counting_options import (
     PushMetrics,
     Tokenizer,
     Workers,
+    kept_at,
     memory_bytes,
+    output_settings,
     telling_what_is_kept,
 )
 from jobs.following import LogFormatOption, following
 from jobs.leaving_reports import leave_report
+from jobs.placing import Role
 from jobs.shell import TextColumnOption, messages, progress_bar, run
 from lmserve.errors import OptionError
 from lmserve.metrics.pushing import pushing
@@ -29,14 +31,24 @@ from lmserve.ngram.discounting import FALLBACK_DISCOUNTS, parse_discounts
 from lmserve.ngram.limiting import VocabularyLimit
 from lmserve.ngram.manifest import Manifest
 from lmserve.ngram.smoothing_methods import DEFAULT_OPTIONS, Smoothing, SmoothingOptions
-from lmserve.text.sources import DEFAULT_COLUMN
+from lmserve.text.sources import DEFAULT_COLUMN, shown
 from lmserve.text.special_tokens import SpecialTokens
 from lmserve.text.tokenization import Tokenization
+
+if TYPE_CHECKING:
+    from cluster.config import BuildConfig
 
 
 def build(
     inputs: Inputs,
-    output: Annotated[Path, Option("--output", "-o", help="Folder of the model to make.")],
+    output: Annotated[
+        str,
+        Option(
+            "--output",
+            "-o",
+            help="Folder of the model to make, or its URL: all that machines need share.",
+        ),
+    ],
     order: Order = 5,
     smoothing: Annotated[
         Smoothing, Option(help="How probability is set aside for what was not seen.")
@@ -79,10 +91,14 @@ def build(
     normalize: Normalize = "none",
     text_column: TextColumnOption = DEFAULT_COLUMN,
     workers: Workers = None,
+    role: Role = None,
     memory: Memory = None,
     temp_dir: Annotated[
         Path | None,
-        Option(help="Where to keep what is done meanwhile.", show_default="beside OUTPUT"),
+        Option(
+            help="Where to keep what is done meanwhile; for a URL, each machine its part.",
+            show_default="beside OUTPUT",
+        ),
     ] = None,
     resume: Annotated[bool, Option("--resume", help="Go on with an unfinished build.")] = False,
     overwrite: Annotated[
@@ -101,7 +117,7 @@ def build(
     tokenization = Tokenization.choose(tokenizer, normalize)
     config = BuildConfig(
         inputs=tuple(inputs),
-        output=output,
+        **output_settings(output),
         order=order,
         smoothing=smoothing,
         special_tokens=special_tokens,
@@ -117,22 +133,27 @@ def build(
         tokenizer_file=Path(tokenizer) if tokenization.file_name else None,
         text_column=text_column,
         workers=workers,
+        role=role,
         memory_bytes=memory_bytes(memory),
         temp_dir=temp_dir,
         resume=resume,
         overwrite=overwrite,
     )
-    kept = f"{output}.building" if temp_dir is None else config.folder
     with (
-        pushing(push_metrics, output.name, "build"),
-        following(output.name, "build", log_format) as job,
+        pushing(push_metrics, config.name, "build"),
+        following(config.name, "build", log_format) as job,
     ):
-        with telling_what_is_kept(config.folder, kept), progress_bar() as progress:
+        with telling_what_is_kept(*kept_at(config, output)), progress_bar() as progress:
             manifest = build_model(config, watching(job, progress), address=address)
-        job.tell("model made", output=str(output), digest=manifest.digest)
+        job.tell("model made", output=config.place, digest=manifest.digest)
         leave_report(config, job)
-    _show_cost(output)
-    _show_model(manifest, output)
+    _show_cost(config)
+    _show_model(manifest, output if config.url is None else config.place)
+    messages.print(
+        f"Next: lmserve eval {shown(output)} TEXT, lmserve serve {shown(output)}",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def _parse_thresholds(text: str) -> tuple[int, ...]:
@@ -145,13 +166,18 @@ def _parse_thresholds(text: str) -> tuple[int, ...]:
         ) from None
 
 
-def _show_cost(output: Path) -> None:
+def _show_cost(config: "BuildConfig") -> None:
     """The table of stages, from `build.json`."""
-    summary = json.loads((output / "build.json").read_text())
+    from cluster.outputs import read_summary
+
+    summary = read_summary(config)
     disk = summary["temporary_disk"]
+    # What was moved to and from a store, where there is one.
+    moved = [name for name in ("fetched_bytes", "shared_bytes") if config.url]
     table = Table(
         "stage",
         *("wall s", "CPU s", "I/O s", "rows", "MB written", "peak MB"),
+        *(f"MB {name.removesuffix('_bytes')}" for name in moved),
         caption="CPU: of all processes. I/O: in the kernel or waiting, of all tasks. "
         f"Temporary disk: {_mb(disk['used_bytes'])} MB used, "
         f"{_mb(disk['estimated_bytes'])} MB estimated.",
@@ -160,29 +186,25 @@ def _show_cost(output: Path) -> None:
         column.justify = "right"
     for stage in summary["stages"]:
         seconds = (f"{stage[name]:,.1f}" for name in ("wall_s", "cpu_s", "io_s"))
-        sizes = (_mb(stage[name]) for name in ("bytes_written", "peak_memory_bytes"))
+        sizes = (_mb(stage[name]) for name in ("bytes_written", "peak_memory_bytes", *moved))
         table.add_row(stage["name"], *seconds, f"{stage['rows']:,}", *sizes)
     messages.print(table)
 
 
-def _show_model(manifest: Manifest, output: Path) -> None:
-    """What is in the model, and what to do with it."""
+def _show_model(manifest: Manifest, name: str) -> None:
+    """What is in the model."""
     discounted = any(any(discounts) for discounts in manifest.discounts)
     table = Table(
         *("order", "n-grams", *(("D1", "D2", "D3+") if discounted else ())),
-        title=f"{output}: {manifest.words:,} words",
+        title=f"{name}: {manifest.words:,} words",
     )
     for k, (count, discounts) in enumerate(
         zip(manifest.ngrams, manifest.discounts, strict=True), 1
     ):
-        shown = (f"{d:.4f}" for d in discounts) if discounted else ()
-        table.add_row(str(k), f"{count:,}", *shown)
+        taken_off = (f"{d:.4f}" for d in discounts) if discounted else ()
+        table.add_row(str(k), f"{count:,}", *taken_off)
     messages.print(table)
-    for line in (
-        f"digest {manifest.digest}",
-        f"Next: lmserve eval {output} TEXT, lmserve serve {output}",
-    ):
-        messages.print(line, highlight=False, soft_wrap=True)
+    messages.print(f"digest {manifest.digest}", highlight=False, soft_wrap=True)
 
 
 def _mb(size_bytes: int) -> str:

@@ -8,7 +8,9 @@ from jobs.demo import demo
 from jobs.evaluate import evaluate
 from jobs.export import export
 from jobs.gradient_report import gradient_report
+from jobs.health import health
 from jobs.import_arpa import import_model
+from jobs.index import index
 from jobs.info import info
 from jobs.keys import keys
 from jobs.metrics import metrics
@@ -20,10 +22,12 @@ from jobs.publish import list_models, publish, rollback
 from jobs.quantize import quantize_model
 from jobs.recipes import recipes
 from jobs.score import score
+from jobs.score_corpus import score_corpus
 from jobs.serve import serve
 from jobs.shell import run_app, share_metrics_if_possible
 from jobs.top import top
 from jobs.train import train
+from jobs.verify import verify
 
 app = typer.Typer(
     name="lmserve",
@@ -39,10 +43,13 @@ app.command("recipes")(recipes)
 app.command("gradients")(gradient_report)
 app.command("eval")(evaluate)
 app.command("score")(score)
+app.command("score-corpus")(score_corpus)
 app.command("next")(next_words)
 app.command("info")(info)
+app.command("verify")(verify)
 app.command("export")(export)
 app.command("import")(import_model)
+app.command("index")(index)
 app.command("quantize")(quantize_model)
 app.command("prune")(prune)
 app.command("mix")(mix_models)
@@ -50,6 +57,7 @@ app.command("publish")(publish)
 app.command("rollback")(rollback)
 app.command("models")(list_models)
 app.command("serve")(serve)
+app.command("health")(health)
 app.command("metrics")(metrics)
 app.command("top")(top)
 app.add_typer(keys, name="keys")

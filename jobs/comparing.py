@@ -1,6 +1,6 @@
 """A model beside a smaller copy of it: what the copy saves, and what it costs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
@@ -11,9 +11,15 @@ from lmserve.text.sources import find_files, split
 _PIECE_BYTES = 8 << 20
 
 
-def comparison(models: Sequence[NgramModel], text: Sequence[str]) -> Table:
-    """A table with a column a model: sizes, and the perplexity of a text if one is given."""
-    table = Table("", *(str(model.folder) for model in models))
+def comparison(named: Mapping[str, NgramModel], text: Sequence[str]) -> Table:
+    """A table with a column a model: sizes, and the perplexity of a text if one is given.
+
+    Args:
+        named: the models, by what to call them.
+        text: files, URLs, patterns; empty for none.
+    """
+    models = list(named.values())
+    table = Table("", *named)
     for k in range(1, models[0].order + 1):
         table.add_row(f"{k}-grams", *(f"{model.manifest.ngrams[k - 1]:,}" for model in models))
     table.add_row("bytes", *(f"{_size_bytes(model):,}" for model in models))

@@ -1,14 +1,20 @@
 """What the jobs that count a text share: their options, and what they say when stopped."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
-from jobs.shell import messages, parse_size
+from jobs.shell import messages
+from lmserve.sizes import parse_size
+from lmserve.stopping import is_stop
 from lmserve.text.special_tokens import SpecialTokens
+from lmserve.text.storage import is_url
+
+if TYPE_CHECKING:
+    from cluster.config import BuildConfig
 
 Inputs = Annotated[
     list[str],
@@ -63,12 +69,32 @@ def memory_bytes(memory: str | None) -> int:
     return machine_memory_bytes() // 2 if memory is None else parse_size(memory)
 
 
+def output_settings(output: str) -> dict[str, Any]:
+    """What `--output` says, as settings of a build."""
+    return {"url": output} if is_url(output) else {"output": Path(output)}
+
+
+def kept_at(config: "BuildConfig", output: str) -> tuple[Path | Callable[[], bool], Path | str]:
+    """Where the work done so far is, for `telling_what_is_kept`; `output` is as it was given."""
+    from cluster.planning import open_workspace
+
+    if config.url is None:
+        return config.folder, f"{output}.building" if config.temp_dir is None else config.folder
+    files = open_workspace(config)
+    return files.planned, files.where
+
+
 @contextmanager
-def telling_what_is_kept(folder: Path, shown: Path | str) -> Iterator[None]:
-    """Says at Ctrl-C where the work done so far is, if any is kept."""
+def telling_what_is_kept(folder: Path | Callable[[], bool], shown: Path | str) -> Iterator[None]:
+    """Says where the work done so far is, if any is kept, to whoever stops a job.
+
+    Args:
+        folder: where it would be, or what tells whether it is.
+        shown: what to call that place.
+    """
     try:
         yield
-    except KeyboardInterrupt:
-        if folder.exists():
+    except (KeyboardInterrupt, SystemExit) as error:
+        if is_stop(error) and (folder.exists() if isinstance(folder, Path) else folder()):
             messages.print(f"stopped; what is done is kept in {shown}: --resume goes on")
         raise

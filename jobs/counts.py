@@ -16,11 +16,14 @@ from jobs.counting_options import (
     PushMetrics,
     Tokenizer,
     Workers,
+    kept_at,
     memory_bytes,
+    output_settings,
     telling_what_is_kept,
 )
 from jobs.following import LogFormatOption, following
 from jobs.leaving_reports import leave_report
+from jobs.placing import Role
 from jobs.shell import TextColumnOption, messages, progress_bar, run
 from lmserve.metrics.pushing import pushing
 from lmserve.text.sources import DEFAULT_COLUMN
@@ -30,7 +33,9 @@ from lmserve.text.tokenization import Tokenization
 
 def counts(
     inputs: Inputs,
-    output: Annotated[Path, Option("--output", "-o", help="Folder of Parquet files to make.")],
+    output: Annotated[
+        str, Option("--output", "-o", help="Folder of Parquet files to make, or its URL.")
+    ],
     order: Order = 5,
     min_count: Annotated[
         int, Option(help="Leave out n-grams that stand in the text less often than this.")
@@ -40,6 +45,7 @@ def counts(
     normalize: Normalize = "none",
     text_column: TextColumnOption = DEFAULT_COLUMN,
     workers: Workers = None,
+    role: Role = None,
     memory: Memory = None,
     resume: Annotated[bool, Option("--resume", help="Go on with what was stopped.")] = False,
     overwrite: Annotated[
@@ -57,7 +63,7 @@ def counts(
     tokenization = Tokenization.choose(tokenizer, normalize)
     config = CountsConfig(
         inputs=tuple(inputs),
-        output=output,
+        **output_settings(output),
         order=order,
         min_count=min_count,
         special_tokens=special_tokens,
@@ -65,20 +71,21 @@ def counts(
         tokenizer_file=Path(tokenizer) if tokenization.file_name else None,
         text_column=text_column,
         workers=workers,
+        role=role,
         memory_bytes=memory_bytes(memory),
         resume=resume,
         overwrite=overwrite,
     )
-    kept = f"{output}.building"
     with (
-        pushing(push_metrics, output.name, "counts"),
-        following(output.name, "counts", log_format) as job,
+        pushing(push_metrics, config.name, "counts"),
+        following(config.name, "counts", log_format) as job,
     ):
-        with telling_what_is_kept(config.folder, kept), progress_bar() as progress:
+        with telling_what_is_kept(*kept_at(config, output)), progress_bar() as progress:
             counted = count(config, watching(job, progress), address=address)
-        job.tell("counts made", output=str(output), rows=counted.rows)
+        job.tell("counts made", output=config.place, rows=counted.rows)
         leave_report(config, job)
-    table = Table("order", "n-grams", title=str(output))
+    folder = output if config.url is None else config.place
+    table = Table("order", "n-grams", title=folder)
     for k, rows in enumerate(counted.rows, 1):
         table.add_row(str(k), f"{rows:,}")
     messages.print(table)
@@ -89,7 +96,7 @@ def counts(
             "\ufffd, and may read alike"
         )
     lines.append(
-        f"Next, in DuckDB: FROM '{output}/order={order}/*.parquet' ORDER BY count DESC LIMIT 10"
+        f"Next, in DuckDB: FROM '{folder}/order={order}/*.parquet' ORDER BY count DESC LIMIT 10"
     )
     for line in lines:
         messages.print(line, highlight=False, soft_wrap=True)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from lmserve.ngram.manifest import Manifest
+from lmserve.ngram.model import NgramModel
 
 if TYPE_CHECKING:
     # Needs torch, which only who has a recurrent model has.
@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 Facts = dict[str, object]
 
 
-def describe_ngrams(manifest: Manifest, title: str) -> tuple[Table, Facts]:
+def describe_ngrams(model: NgramModel, title: str) -> tuple[Table, Facts]:
     """Of an n-gram model: its orders; where it comes from, how it is kept, sizes."""
+    manifest = model.manifest
     table = Table("order", "n-grams", "D1", "D2", "D3+", title=f"{title}: {manifest.smoothing}")
     for k, count in enumerate(manifest.ngrams, 1):
         discounts = manifest.discounts[k - 1] if manifest.discounts else ()
@@ -35,6 +36,11 @@ def describe_ngrams(manifest: Manifest, title: str) -> tuple[Table, Facts]:
         "tokens": str(manifest.tokenization),
         "size": f"{size_bytes / 1e6:,.1f} MB, {per_ngram:.1f} bytes an n-gram",
     }
+    facts["hash index"] = (
+        f"{model.index.slots.nbytes / 1e6:,.1f} MB: texts are scored faster"
+        if model.index
+        else "none: lmserve index adds one, and texts are scored faster"
+    )
     facts |= {name: f"{file.size_bytes:,} bytes" for name, file in manifest.files.items()}
     return table, facts
 

@@ -1,7 +1,6 @@
 """`lmserve eval`: the perplexity of a text under a model."""
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 from rich.table import Table
@@ -10,16 +9,23 @@ from typer import Argument, Option
 import lmserve
 from jobs import adapting
 from jobs.score_reports import Report, ReportTexts, watching_scores
-from jobs.shell import SpecialTokensOption, TextColumnOption, output, progress_bar, run
+from jobs.shell import (
+    ModelArgument,
+    SpecialTokensOption,
+    TextColumnOption,
+    output,
+    progress_bar,
+    run,
+)
 from lmserve import evaluation
 from lmserve.errors import OptionError
-from lmserve.text.sources import DEFAULT_COLUMN, find_files, split
+from lmserve.text.sources import DEFAULT_COLUMN, find_files, shown, split
 
 _PIECE_BYTES = 8 << 20
 
 
 def evaluate(
-    model: Annotated[Path, Argument(help="Model folder.")],
+    model: ModelArgument,
     inputs: Annotated[
         list[str],
         Argument(
@@ -103,8 +109,8 @@ def evaluate(
     output.print(_table(result, model, inputs))
 
 
-def _table(result: evaluation.Evaluation, model: Path, inputs: list[str]) -> Table:
-    table = Table("", f"{model}", title=" ".join(inputs))
+def _table(result: evaluation.Evaluation, model: str, inputs: list[str]) -> Table:
+    table = Table("", shown(model), title=shown(" ".join(inputs)))
     table.add_row("perplexity", f"{result.perplexity:,.2f}")
     table.add_row("perplexity without unknown words", f"{result.perplexity_without_oov:,.2f}")
     table.add_row("tokens, sentence ends included", f"{result.tokens:,}")

@@ -14,6 +14,7 @@ from jobs.shell import messages
 from lmserve.errors import LmserveError
 from lmserve.logs import FIELDS, JsonFormatter, log_to_standard_error
 from lmserve.metrics.sharing import join_node
+from lmserve.stopping import is_stop
 
 LogFormat = Literal["text", "json"]
 LogFormatOption = Annotated[
@@ -76,7 +77,7 @@ def following(run: str, kind: str, log_format: LogFormat) -> Iterator[Job]:
 def _cause(error: BaseException) -> dict[str, str]:
     if isinstance(error, LmserveError):
         return {"error": error.problem, "remedy": error.remedy}
-    return {} if isinstance(error, KeyboardInterrupt) else {"error": repr(error)}
+    return {} if is_stop(error) else {"error": repr(error)}
 
 
 def _since(began_s: float) -> float:

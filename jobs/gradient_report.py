@@ -18,6 +18,7 @@ from typer import Argument, Option
 
 from jobs.shell import SpecialTokensOption, TextColumnOption, output, progress_bar, run
 from lmserve.errors import OptionError
+from lmserve.publishing.remote_models import model_folder
 from lmserve.text.sources import BLOCK_BYTES, DEFAULT_COLUMN, find_files, split
 from lmserve.text.special_tokens import SpecialTokens
 
@@ -40,7 +41,8 @@ def gradient_report(
         Path, Option("--output", "-o", help="Folder for the page, the numbers and the pictures.")
     ],
     models: Annotated[
-        list[Path] | None, Argument(metavar="[MODEL]...", help="Folders of recurrent models.")
+        list[str] | None,
+        Argument(metavar="[MODEL]...", help="Recurrent models: folders, or their URLs."),
     ] = None,
     experiment: Annotated[
         bool, Option("--experiment", help="Train and compare small networks instead.")
@@ -67,7 +69,8 @@ def gradient_report(
         marks = special_tokens or SpecialTokens.ERROR
         _experiment(config, _count(text, marks, text_column), folder)
     else:
-        _probe(models or [], text, folder, lags, windows, special_tokens, text_column)
+        folders = [model_folder(model) for model in models or []]
+        _probe(folders, text, folder, lags, windows, special_tokens, text_column)
     output.print(f"Open {folder / _PAGE} in a browser.", soft_wrap=True)
 
 

@@ -7,7 +7,9 @@ from typer import Argument, Option
 
 from jobs.shell import messages, progress_bar, run
 from lmserve.ngram.importing import import_arpa
+from lmserve.publishing.remote_models import made_at
 from lmserve.text.special_tokens import SpecialTokens
+from lmserve.text.storage import shown
 
 
 def import_model(
@@ -15,7 +17,7 @@ def import_model(
         Path, Argument(metavar="FILE", help="ARPA text, plain or .gz, .bz2, .xz, .zst.")
     ],
     output: Annotated[
-        Path, Option("--output", "-o", help="Folder for the model; it must not exist.")
+        str, Option("--output", "-o", help="Folder for the model, or its URL; it must not exist.")
     ],
     special_tokens: Annotated[
         SpecialTokens,
@@ -23,17 +25,18 @@ def import_model(
     ] = SpecialTokens.ERROR,
 ) -> None:
     """Make a model of an ARPA FILE that SRILM, KenLM or lmserve wrote."""
-    with progress_bar() as progress:
+    with made_at(output) as folder, progress_bar() as progress:
         task = progress.add_task("import", total=None)
         manifest = import_arpa(
             arpa,
-            output,
+            folder,
             special_tokens=special_tokens,
             on_progress=lambda ngrams: progress.advance(task, ngrams),
         )
     counts = ", ".join(f"{count:,}" for count in manifest.ngrams)
-    messages.print(f"{output}: {counts} n-grams, digest {manifest.digest}", highlight=False)
-    messages.print(f"Next: lmserve eval {output} TEXT", highlight=False, soft_wrap=True)
+    name = shown(output)
+    messages.print(f"{name}: {counts} n-grams, digest {manifest.digest}", highlight=False)
+    messages.print(f"Next: lmserve eval {name} TEXT", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

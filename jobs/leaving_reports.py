@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def leave_report(config: "BuildConfig", job: Job) -> None:
     """Writes the report of a build, and says where it is, or why there is none."""
 
-    def write() -> Path:
+    def write() -> str:
         from cluster.build_report import write_build_report
 
         return write_build_report(config)
@@ -23,7 +23,7 @@ def leave_report(config: "BuildConfig", job: Job) -> None:
     trying_to_report(write, "stages, memory and balance", job)
 
 
-def trying_to_report(write: Callable[[], Path], about: str, job: Job | None = None) -> None:
+def trying_to_report(write: Callable[[], Path | str], about: str, job: Job | None = None) -> None:
     """Calls what writes a report; whatever goes wrong in it is said, and fails nothing.
 
     Args:

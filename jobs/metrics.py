@@ -29,13 +29,15 @@ def metrics(
     if address is None:
         from lmserve.metrics.exporting import serve
 
+        # Before there are threads. A container's process 1 is not sent what it does not block.
+        ends = [signal.SIGTERM, signal.SIGINT]
+        signal.pthread_sigmask(signal.SIG_BLOCK, ends)
         folder = share_metrics()
         join_node("exporter")
         serve(folder, host, port, disks)
         say = f"Metrics of {folder} at http://{host}:{port}/metrics; Ctrl-C stops."
         messages.print(say, highlight=False, soft_wrap=True)
-        with suppress(KeyboardInterrupt):
-            signal.sigwait([signal.SIGTERM, signal.SIGINT])
+        signal.sigwait(ends)
         return
     # Here, so that a plain node needs no Ray.
     from cluster.metrics_exporting import export_all

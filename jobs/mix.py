@@ -1,6 +1,5 @@
 """`lmserve mix`: several models as one."""
 
-from pathlib import Path
 from typing import Annotated
 
 from rich.table import Table
@@ -11,19 +10,22 @@ from jobs.shell import output as terminal
 from lmserve.mixing.combining import Method
 from lmserve.mixing.making import MixConfig, mix
 from lmserve.mixing.manifest import MixtureManifest
+from lmserve.publishing.remote_models import made_at, model_folder
 from lmserve.text.sources import DEFAULT_COLUMN
+from lmserve.text.storage import is_url, shown
 
 
 def mix_models(
     models: Annotated[
-        list[Path], Argument(metavar="MODEL...", help="Folders of models over the same words.")
+        list[str],
+        Argument(metavar="MODEL...", help="Models over the same words: folders, or their URLs."),
     ],
     dev: Annotated[
         list[str],
         Option(help="Text that the weights are made for, unseen in training; may be repeated."),
     ],
     output: Annotated[
-        Path, Option("--output", "-o", help="Folder for the mixture; it must not exist.")
+        str, Option("--output", "-o", help="Folder for the mixture, or its URL; it must not exist.")
     ],
     method: Annotated[
         Method, Option(help="A sum of probabilities, or a normalised product of their powers.")
@@ -36,7 +38,11 @@ def mix_models(
         ),
     ] = None,
     copy: Annotated[
-        bool, Option("--copy", help="Copy the models into the mixture's folder.")
+        bool,
+        Option(
+            "--copy",
+            help="Copy the models into the mixture's folder; those of URLs are copied anyway.",
+        ),
     ] = False,
     text_column: TextColumnOption = DEFAULT_COLUMN,
     as_json: Annotated[
@@ -44,22 +50,24 @@ def mix_models(
     ] = False,
 ) -> None:
     """Mix MODELS, with the weights that make a development text most probable."""
-    manifest = mix(
-        MixConfig(
-            models=tuple(models),
-            dev=tuple(dev),
-            output=output,
-            method=method,
-            dev_tokens=dev_tokens,
-            copy=copy,
-            text_column=text_column,
+    with made_at(output) as folder:
+        manifest = mix(
+            MixConfig(
+                models=tuple(map(model_folder, models)),
+                dev=tuple(dev),
+                output=folder,
+                method=method,
+                dev_tokens=dev_tokens,
+                # What was fetched is not kept for ever, nor is it where the mixture goes.
+                copy=copy or any(map(is_url, [*models, output])),
+                text_column=text_column,
+            )
         )
-    )
     if as_json:
         print(manifest.model_dump_json())  # noqa: T201 - this is the result
         return
-    terminal.print(mixture_table(manifest, str(output)))
-    messages.print(f"wrote {output}", highlight=False, soft_wrap=True)
+    terminal.print(mixture_table(manifest, shown(output)))
+    messages.print(f"wrote {shown(output)}", highlight=False, soft_wrap=True)
 
 
 def mixture_table(manifest: MixtureManifest, title: str) -> Table:

@@ -1,18 +1,17 @@
 """`lmserve next`: what may come next."""
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 from rich.table import Table
 from typer import Argument, Option
 
 import lmserve
-from jobs.shell import SpecialTokensOption, output, run
+from jobs.shell import ModelArgument, SpecialTokensOption, output, run
 
 
 def next_words(
-    model: Annotated[Path, Argument(help="Model folder.")],
+    model: ModelArgument,
     context: Annotated[str, Argument(help="The beginning of a sentence; '' for none.")],
     top: Annotated[int, Option(help="How many words.")] = 10,
     special_tokens: SpecialTokensOption = None,

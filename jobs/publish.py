@@ -1,7 +1,6 @@
 """`lmserve publish`, `rollback`, `models`: models by name and version, for services to follow."""
 
 import json
-from pathlib import Path
 from typing import Annotated, Any
 
 from rich.table import Table
@@ -15,6 +14,7 @@ from lmserve.publishing.heldout import measured
 from lmserve.publishing.publishing import publish as publish_model
 from lmserve.publishing.publishing import rollback as roll_back
 from lmserve.publishing.records import Pointer
+from lmserve.publishing.remote_models import model_folder
 
 Directory = Annotated[
     str, Argument(metavar="MODELS", help="Directory of published models: a folder, or a URL.")
@@ -22,7 +22,7 @@ Directory = Annotated[
 
 
 def publish(
-    model: Annotated[Path, Argument(help="Model folder of any kind.")],
+    model: Annotated[str, Argument(help="Model folder of any kind, or its URL.")],
     to: Annotated[str, Option(help="Directory of published models: a folder, or a URL.")],
     name: Annotated[
         str | None, Option(help="What clients ask for.", show_default="the folder's name")
@@ -45,12 +45,13 @@ def publish(
     """Copy MODEL into a directory of models and make it the current version of its name."""
     if heldout and heldout_perplexity is not None:
         raise OptionError("--heldout and --heldout-perplexity are both given", "Give one of them.")
+    folder = model_folder(model)
     published, pointer = publish_model(
-        model,
+        folder,
         ModelDirectory.at(to),
         name=name,
         version=version,
-        heldout_perplexity=measured(model, heldout) if heldout else heldout_perplexity,
+        heldout_perplexity=measured(folder, heldout) if heldout else heldout_perplexity,
     )
     _tell(published, pointer)
 

@@ -1,7 +1,6 @@
 """`lmserve score`: a score for every line of a text, as NDJSON."""
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 from typer import Argument, Option
@@ -9,13 +8,14 @@ from typer import Argument, Option
 import lmserve
 from jobs.following import LogFormatOption, following
 from jobs.score_reports import Report, ReportTexts, watching_scores
-from jobs.shell import SpecialTokensOption, TextColumnOption, run
+from jobs.shell import ModelArgument, SpecialTokensOption, TextColumnOption, run
+from lmserve.publishing.remote_models import model_name
 from lmserve.records import score_lines
 from lmserve.text.sources import BLOCK_BYTES, DEFAULT_COLUMN, find_files, read_blocks, split
 
 
 def score(
-    model: Annotated[Path, Argument(help="Model folder.")],
+    model: ModelArgument,
     text: Annotated[
         str,
         Argument(
@@ -35,7 +35,7 @@ def score(
     A probability of 0 is a log10_prob of null. Answers come as lines come: a program may write a
     line and wait for its score.
     """
-    with following(model.name, "score", log_format) as job:
+    with following(model_name(model), "score", log_format) as job:
         scorer = lmserve.load(model, special_tokens=special_tokens)
         watch = watching_scores(report, report_texts, model, [text])
         for piece in split(find_files([text]), BLOCK_BYTES, text_column):

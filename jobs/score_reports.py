@@ -50,7 +50,7 @@ class ScoreWatch:
 
 
 def watching_scores(
-    path: Path | None, texts: bool, model: Path, inputs: Sequence[str]
+    path: Path | None, texts: bool, model: str, inputs: Sequence[str]
 ) -> ScoreWatch:
     """What collects the scores of a job.
 
@@ -69,5 +69,5 @@ def watching_scores(
             )
         if path.is_dir():
             raise OptionError(f"{str(path)!r} is a folder", "Name a page in it: FILE.html.")
-    facts = [("model", str(model)), ("text", ", ".join(map(shown, inputs)))]
+    facts = [("model", shown(model)), ("text", ", ".join(map(shown, inputs)))]
     return ScoreWatch(path, ScoreSummary(keep_texts=texts), facts)

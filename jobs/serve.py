@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from typer import Argument, Option
 
+from jobs.placing import Role
 from jobs.shell import messages, run
-from lmserve.publishing.fetching import default_cache
 from lmserve.service.cache import CachePolicy
 from lmserve.text.storage import shown
 
@@ -64,8 +64,13 @@ def serve(
         LogFormat,
         Option(envvar="LMSERVE_LOG_FORMAT", help="Log a line for every request, on the replicas."),
     ] = "none",
+    role: Role = None,
     address: Annotated[
-        str | None, Option(help="Ray cluster to use; without one, a local one is started.")
+        str | None,
+        Option(
+            help="Ray cluster to use, ray://HOST:10001 from elsewhere; without one, a local one is "
+            "started."
+        ),
     ] = None,
 ) -> None:
     """Serve the scores of MODEL, or of all published models, over HTTP until interrupted."""
@@ -85,9 +90,10 @@ def serve(
         device=device,
         haproxy=haproxy,
         poll_s=poll,
-        model_cache=model_cache or default_cache(),
+        model_cache=model_cache,
         api_keys=api_keys,
         log_format=log_format,
+        role=role,
     )
     with suppress(KeyboardInterrupt), serving(config, address) as url:
         # Now, since Ray brings handlers of its own: either signal ends this block in good order.

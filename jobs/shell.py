@@ -2,7 +2,6 @@
 
 import errno
 import os
-import re
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -20,6 +19,7 @@ from rich.text import Text
 
 from lmserve.errors import DependencyError, LmserveError, OptionError
 from lmserve.metrics.sharing import share_metrics
+from lmserve.stopping import SIGTERM_STATUS, is_sigterm, stop_on_sigterm
 from lmserve.text.special_tokens import SpecialTokens
 
 # Results go to standard output; everything said to a person goes to standard error. Words, names
@@ -36,6 +36,8 @@ SpecialTokensOption = Annotated[
     ),
 ]
 
+ModelArgument = Annotated[str, typer.Argument(help="Model folder, or its URL.")]
+
 TextColumnOption = Annotated[
     str, typer.Option(help="The field of .jsonl and .parquet input that holds the text.")
 ]
@@ -50,9 +52,6 @@ _EXTRAS = {
     "matplotlib": "reports",
     "yaml": "monitor",
 }
-
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-_BINARY_UNITS = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
 def run(job: Callable[..., Any]) -> None:
@@ -78,9 +77,10 @@ def run_app(app: typer.Typer) -> None:
     """Runs a command line.
 
     Exit status: 0 done, 1 the job failed or its reader has gone (then without a word), 2 wrong
-    options, 130 interrupted. An error says what happened and what to do; a traceback means a fault
-    in lmserve.
+    options, 130 stopped by Ctrl-C, 143 by SIGTERM, both in good order. An error says what happened
+    and what to do; a traceback means a fault in lmserve.
     """
+    stop_on_sigterm()
     try:
         try:
             app()
@@ -100,6 +100,8 @@ def run_app(app: typer.Typer) -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+    except SystemExit as error:
+        sys.exit(SIGTERM_STATUS if is_sigterm(error) else error.code)
     except OSError as error:
         if error.errno not in (errno.EPIPE, errno.ENOSPC):
             raise
@@ -116,19 +118,6 @@ def _print_error(error: LmserveError) -> None:
         ("try:", "bold green", error.remedy),
     ):
         messages.print(Text.assemble((label, style), " ", text), soft_wrap=True)
-
-
-def parse_size(text: str) -> int:
-    """Bytes of "500MB", "2GB" (powers of 1000), "2GiB" (powers of 1024) or a plain number.
-
-    Raises:
-        OptionError: it is no size.
-    """
-    match = re.fullmatch(r"\s*(\d{1,15}(?:\.\d+)?)\s*([kmgt]i?|)b?\s*", text, re.IGNORECASE)
-    if match is None:
-        raise OptionError(f"{text!r} is no size", "Give a size such as 500MB, 2GB or 2GiB.")
-    number, unit = match.groups()
-    return int(float(number) * {**_UNITS, **_BINARY_UNITS}[unit.lower()])
 
 
 def progress_bar() -> Progress:

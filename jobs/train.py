@@ -1,8 +1,9 @@
 """`lmserve train`: train a recurrent model on Ray."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from rich.progress import Progress, TaskID
 from rich.table import Table
@@ -19,14 +20,22 @@ from jobs.counting_options import (
 )
 from jobs.following import LogFormatOption, following
 from jobs.leaving_reports import trying_to_report
+from jobs.placing import Role
 from jobs.shell import TextColumnOption, messages, progress_bar
 from jobs.shell import run as run_job
 from jobs.training_events import TrainingEvents
+from lmserve.local_folder import open_folder
 from lmserve.metrics.pushing import pushing
 from lmserve.ngram.limiting import VocabularyLimit
+from lmserve.publishing.remote_models import model_folder, model_name
+from lmserve.remote_folder import RemoteFolder
 from lmserve.text.sources import BLOCK_BYTES, DEFAULT_COLUMN, find_files, split
 from lmserve.text.special_tokens import SpecialTokens
+from lmserve.text.storage import is_url, shown
 from lmserve.text.tokenization import Tokenization
+
+if TYPE_CHECKING:
+    from lmserve.rnn.run_config import RunConfig
 
 _REPORT_FILE = "report.html"
 # Words that the report looks back.
@@ -39,7 +48,14 @@ def train(
         list[str],
         Option(help="Text that perplexities are measured on after every epoch; again for more."),
     ],
-    output: Annotated[Path, Option("--output", "-o", help="Folder of the model to make.")],
+    output: Annotated[
+        str,
+        Option(
+            "--output",
+            "-o",
+            help="Folder of the model to make, or its URL: all that machines need share.",
+        ),
+    ],
     recipe: Annotated[
         str, Option(help="Named settings to begin with, see 'lmserve recipes'.")
     ] = "lstm-small",
@@ -53,6 +69,7 @@ def train(
     ] = None,
     workers: Annotated[int, Option(help="Processes that train together.")] = 1,
     gpus: Annotated[bool, Option("--gpus", help="A GPU for each of them.")] = False,
+    role: Role = None,
     max_failures: Annotated[int, Option(help="Workers that may die on the way.")] = 3,
     vocab_size: Annotated[
         int | None,
@@ -68,6 +85,13 @@ def train(
     tokenizer: Tokenizer = "whitespace",
     normalize: Normalize = "none",
     text_column: TextColumnOption = DEFAULT_COLUMN,
+    temp_dir: Annotated[
+        Path | None,
+        Option(
+            help="Where each machine keeps its part of a training whose OUTPUT is a URL.",
+            show_default="the system's",
+        ),
+    ] = None,
     checkpoint_every: Annotated[float, Option(help="Seconds between checkpoints.")] = 60.0,
     probe_lags: Annotated[
         int,
@@ -92,6 +116,7 @@ def train(
     from lmserve.rnn.run_config import RunConfig
     from lmserve.rnn.runs import run_name
     from lmserve.rnn.settings import configure, read_config
+    from lmserve.rnn.stored_runs import run_url
 
     chosen = find(recipe)
     base = read_config(config) if config else (chosen.network, chosen.training)
@@ -100,7 +125,9 @@ def train(
     run_config = RunConfig(
         inputs=tuple(inputs),
         valid=tuple(valid),
-        output=output,
+        output=Path(model_name(output) if is_url(output) else output),
+        url=output if is_url(output) else None,
+        temp_dir=temp_dir,
         network=network,
         training=training,
         special_tokens=special_tokens,
@@ -114,13 +141,15 @@ def train(
         overwrite=overwrite,
     )
     run = run_name(run_config)
-    scale = Scale(workers=workers, gpus=gpus, max_failures=max_failures)
-    kept = f"{output}.training"
+    scale = Scale(workers=workers, gpus=gpus, max_failures=max_failures, role=role)
+    kept, there = f"{output}.training", _kept(run_config)
+    if run_config.url is not None:
+        kept = shown(run_url(run_config.url))
     with pushing(push_metrics, run, "train"), following(run, "train", log_format) as job:
         measured = TrainingMetrics(run, network.cell)
         if metrics_port is not None:
             measured.serve(metrics_port)
-        with telling_what_is_kept(run_config.folder, kept), progress_bar() as progress:
+        with telling_what_is_kept(there, kept), progress_bar() as progress:
             display, events = _Display(progress), TrainingEvents(job)
 
             def watch(log: dict[str, Any]) -> None:
@@ -130,33 +159,46 @@ def train(
 
             manifest = train_on_ray(run_config, scale, watch, address=address)
             measured.finished(manifest.epochs[-1].valid_perplexity)
-        job.tell("model made", output=str(output), digest=manifest.digest)
+        job.tell("model made", output=shown(output), digest=manifest.digest)
         trying_to_report(
             partial(_write_report, output, valid, text_column),
             "losses, gradients and memory as pictures",
             job,
         )
-    table = Table("epoch", "train", "valid", "seconds", title=f"{output}: perplexities")
+    name = shown(output)
+    table = Table("epoch", "train", "valid", "seconds", title=f"{name}: perplexities")
     for epoch in manifest.epochs:
         perplexities = (f"{epoch.train_perplexity:.2f}", f"{epoch.valid_perplexity:.2f}")
         table.add_row(str(epoch.epoch), *perplexities, f"{epoch.seconds:.0f}")
     messages.print(table)
     for line in (
         f"{manifest.parameters:,} numbers, {manifest.words:,} words, digest {manifest.digest}",
-        f"Next: lmserve eval {output} TEXT, lmserve next {output} 'the'",
+        f"Next: lmserve eval {name} TEXT, lmserve next {name} 'the'",
     ):
         messages.print(line, highlight=False, soft_wrap=True)
 
 
-def _write_report(model: Path, text: list[str], column: str) -> Path:
+def _kept(config: "RunConfig") -> Path | Callable[[], bool]:
+    """Where an unfinished training is, or what tells whether it is anywhere."""
+    from lmserve.rnn.runs import FACTS_FILE
+    from lmserve.rnn.stored_runs import run_url
+
+    if config.url is None:
+        return config.folder
+    url = run_url(config.url)
+    return lambda: RemoteFolder(url).exists(FACTS_FILE)
+
+
+def _write_report(output: str, text: list[str], column: str) -> str:
     """The finished model's report, beside it."""
     from lmserve.rnn.report import models_page, probe_model
 
     pieces = split(find_files(text), BLOCK_BYTES, column)
+    model = model_folder(output)
     content = models_page([probe_model(model, pieces, lags=_LAGS, windows=1, shorten=True)])
-    path = model / _REPORT_FILE
-    path.write_text(content, encoding="utf-8", newline="\n")
-    return path
+    place = open_folder(output)
+    place.put(_REPORT_FILE, content.encode())
+    return f"{place.location}/{_REPORT_FILE}"
 
 
 class _Display:

@@ -7,6 +7,7 @@ LmserveError
 ├── BuildError              a build that cannot start, go on or finish
 │   └── DiscountError       counts of counts from which no discount follows
 ├── TrainingError           a training that cannot start, go on or finish
+├── ScoringError            a scoring of a corpus that cannot start, go on or finish
 ├── ModelError              a model folder that cannot be used
 │   └── CorruptModelError   its bytes are not the ones its manifest describes
 ├── StateError              a packed state that is damaged, or another model's
@@ -55,6 +56,10 @@ class DiscountError(BuildError):
 
 class TrainingError(LmserveError):
     """A training that cannot start, go on or finish."""
+
+
+class ScoringError(LmserveError):
+    """A scoring of a corpus that cannot start, go on or finish."""
 
 
 class ModelError(LmserveError):

@@ -9,6 +9,7 @@ from lmserve.language_model import LanguageModel
 from lmserve.manifests import read_manifest
 from lmserve.ngram.model import NgramModel
 from lmserve.text.special_tokens import SpecialTokens
+from lmserve.text.storage import is_url
 
 
 def load(
@@ -21,7 +22,8 @@ def load(
     """Opens the model in a folder.
 
     Args:
-        path: the folder that `lmserve build`, `lmserve train` or `lmserve mix` wrote.
+        path: the folder that `lmserve build`, `lmserve train` or `lmserve mix` wrote, or its URL,
+            from which it is fetched once.
         special_tokens: what `<unk>`, `<s>`, `</s>` in a text stand for; None means what was said
             when the model was made.
         check: read every byte of it and compare checksums first.
@@ -31,8 +33,14 @@ def load(
         OptionError: this machine has no such device.
         ModelError: there is no model in this folder, or one of another format version.
         CorruptModelError: it was changed or cut short.
+        InputError: a URL cannot be read.
         DependencyError: the package that a recurrent model needs is not installed.
     """
+    if is_url(os.fspath(path)):
+        # Checks what it fetches by this function.
+        from lmserve.publishing.remote_models import model_folder
+
+        path = model_folder(path)
     kind = kind_of(Path(path))
     if kind == "mixture":
         # Opens its components by this function.
@@ -55,8 +63,16 @@ def load(
 def kind_of(folder: Path) -> str:
     """What kind of model a folder says that it holds: "ngram" where it says nothing else."""
     try:
-        content = json.loads(read_manifest(folder, writer="lmserve build"))
-    except (ValueError, ModelError):
+        return kind_told(read_manifest(folder, writer="lmserve build"))
+    except ModelError:
         # The n-gram model's own reading says what is wrong.
+        return "ngram"
+
+
+def kind_told(manifest: bytes) -> str:
+    """What kind of model the bytes of a manifest tell of; see `kind_of`."""
+    try:
+        content = json.loads(manifest)
+    except ValueError:
         return "ngram"
     return str(content.get("kind", "ngram")) if isinstance(content, dict) else "ngram"

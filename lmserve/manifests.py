@@ -6,7 +6,7 @@ from lmserve.errors import CorruptModelError, ModelError
 
 MANIFEST_FILE = "manifest.json"
 # More than any has; a file that claims to be one is not read without end.
-_MAX_BYTES = 1 << 20
+MAX_MANIFEST_BYTES = 1 << 20
 
 
 def read_manifest(folder: Path, *, writer: str) -> bytes:
@@ -26,7 +26,7 @@ def read_manifest(folder: Path, *, writer: str) -> bytes:
             f"{str(folder)!r} is not a model: there is no {MANIFEST_FILE} in it",
             f"Name a folder written by '{writer} --output FOLDER'.",
         )
-    if path.stat().st_size > _MAX_BYTES:
+    if path.stat().st_size > MAX_MANIFEST_BYTES:
         raise CorruptModelError(f"{path} is larger than any manifest", "Copy it again.")
     try:
         return path.read_bytes()

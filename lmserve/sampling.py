@@ -13,6 +13,7 @@ import numpy.typing as npt
 from numba import njit
 
 from lmserve.errors import OptionError
+from lmserve.kernels import borrowing
 from lmserve.ngram.foretelling import best
 from lmserve.text.special_tokens import EOS
 
@@ -143,7 +144,7 @@ def relative(scores: Floats, temperature: float) -> Floats:
     return weights
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def power_of_10(exponent: float) -> float:
     """10^exponent for exponents of at most 0, to a few units in the last place."""
     if exponent < -300.0:
@@ -157,7 +158,7 @@ def power_of_10(exponent: float) -> float:
     return math.ldexp(value, int(whole))
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def uniform(stream: Stream) -> float:
     """The next number in [0, 1) of a SplitMix64 stream, which this moves on."""
     stream[0] += np.uint64(0x9E3779B97F4A7C15)

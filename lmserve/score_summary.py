@@ -4,8 +4,9 @@ import heapq
 import itertools
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,11 @@ _BINS = BINS_PER_DECADE * _DECADES
 _EXAMPLES = 5
 _MAX_SAMPLES = 400
 _MAX_BYTES = 300
+# What is a number, and adds up.
+_COUNTS = (
+    *("texts", "empty", "impossible", "tokens", "oov", "texts_with_oov"),
+    *("likely_tokens", "log10_prob"),
+)
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -86,6 +92,20 @@ class ScoreSummary:
         self.texts += len(scores)
         self._sample()
 
+    def totals(self) -> dict[str, Any]:
+        """All but examples and samples, for JSON and `add_totals`."""
+        filled = np.flatnonzero(self.bins).tolist()
+        counts = {name: getattr(self, name) for name in _COUNTS}
+        return counts | {"bins": [[i, int(self.bins[i])] for i in filled]}
+
+    def add_totals(self, totals: Mapping[str, Any]) -> None:
+        """Takes the texts of another summary; no examples of them are kept."""
+        for name in _COUNTS:
+            setattr(self, name, getattr(self, name) + totals[name])
+        for i, texts in totals["bins"]:
+            self.bins[i] += texts
+        self._sample()
+
     @property
     def perplexity(self) -> float:
         """Of all texts that are not impossible together."""
@@ -107,7 +127,7 @@ class ScoreSummary:
         if not self.bins.any():
             return []
         middle = int(np.searchsorted(np.cumsum(self.bins), self.bins.sum() / 2))
-        return self._in_bin[middle]
+        return self._in_bin.get(middle, [])
 
     def highest(self) -> list[Example]:
         """The texts of the highest perplexity, that one first; none of probability 0."""

@@ -1,5 +1,6 @@
 """A real S3 server in this process."""
 
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,6 +16,9 @@ def running_s3(secret: str = "secret") -> Iterator[tuple[str, pyarrow.fs.S3FileS
     server.start()
     try:
         host, port = server.get_host_and_port()
+        # All servers of a process have the same memory: nothing of a former one's.
+        reset = urllib.request.Request(f"http://{host}:{port}/moto-api/reset", method="POST")
+        urllib.request.urlopen(reset).close()
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("AWS_ACCESS_KEY_ID", "key")
             patch.setenv("AWS_SECRET_ACCESS_KEY", secret)

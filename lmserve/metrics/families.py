@@ -32,9 +32,10 @@ class BatchHistogram(Histogram):
             self._sum.inc(math.fsum(value for value in values if value < math.inf))
             return
         array = np.asarray(values, np.float64)
-        counts = np.bincount(np.searchsorted(self._upper_bounds, array))
-        for bucket in np.flatnonzero(counts):
-            self._buckets[bucket].inc(int(counts[bucket]))
+        counts = np.bincount(np.searchsorted(self._upper_bounds, array)).tolist()
+        for bucket, count in zip(self._buckets, counts, strict=False):
+            if count:
+                bucket.inc(count)
         self._sum.inc(float(array[np.isfinite(array)].sum()))
 
 

@@ -7,10 +7,11 @@ from prometheus_client import CollectorRegistry
 
 from lmserve.metrics import families
 from lmserve.metrics import job_metrics as declared
+from lmserve.stopping import is_stop
 
 
 class JobMetrics:
-    """Counts a job while a `with` block runs: done, failed, or stopped by Ctrl-C.
+    """Counts a job while a `with` block runs: done, failed, or stopped by Ctrl-C or SIGTERM.
 
     Args:
         run: names it.
@@ -54,4 +55,4 @@ def ended_as(error: BaseException | None) -> str:
     """What an exception that ends a job makes of it: "done", "failed" or "stopped"."""
     if error is None:
         return "done"
-    return "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
+    return "stopped" if is_stop(error) else "failed"

@@ -75,13 +75,24 @@ class MixtureManifest(BaseModel):
             ModelError: there is none in this folder.
             CorruptModelError: it was changed.
         """
-        path = folder / MANIFEST_FILE
-        content = read_manifest(folder, writer="lmserve mix")
+        return cls.parse(read_manifest(folder, writer="lmserve mix"), str(folder))
+
+    @classmethod
+    def parse(cls, written: bytes, place: str) -> "MixtureManifest":
+        """A manifest as it was written.
+
+        Args:
+            written: its bytes.
+            place: the mixture's folder, for errors.
+
+        Raises:
+            CorruptModelError: it is no mixture's, or was changed.
+        """
         try:
-            return cls.model_validate_json(content)
+            return cls.model_validate_json(written)
         except ValidationError as error:
             raise CorruptModelError(
-                f"{path} is no valid manifest of a mixture: {error}",
+                f"{place}/{MANIFEST_FILE} is no valid manifest of a mixture: {error}",
                 "Mix the models again, or copy the folder again.",
             ) from error
 

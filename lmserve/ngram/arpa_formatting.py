@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from lmserve.kernels import borrowing
 from lmserve.text.word_table import Bytes, Ids, Offsets
 
 Float32s = npt.NDArray[np.float32]
@@ -49,7 +50,7 @@ def format_lines(
     return text[:at]
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def format_number(text: Bytes, at: int, value: np.float32) -> int:
     """Writes a float32 at text[at:] in the fewest of 6 to 9 digits that read back as the same.
 
@@ -114,7 +115,7 @@ def format_number(text: Bytes, at: int, value: np.float32) -> int:
     return at + 2
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def _scale(value: float, power: int) -> float:
     """The product value * 10^power, rounded once for powers up to 22, as `parse_number` does."""
     if power < 0:

@@ -5,6 +5,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from numba import njit
 
+from lmserve.kernels import borrowing
 from lmserve.ngram.tables import binary_column
 from lmserve.text.word_table import OOV, Bytes, Ids, Offsets, find_word
 
@@ -19,12 +20,12 @@ LOG10_ZERO = -99.0
 _MAX_DIGITS = 18
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def _is_space(byte: int) -> bool:
     return byte == 32 or byte == 9 or byte == 13
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def _next_field(text: Bytes, at: int, end: int) -> tuple[int, int]:
     """Begin and end of the field after `at`; empty at the line's end."""
     while at < end and _is_space(text[at]):
@@ -35,7 +36,7 @@ def _next_field(text: Bytes, at: int, end: int) -> tuple[int, int]:
     return begin, at
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def parse_number(text: Bytes, begin: int, end: int) -> tuple[bool, float]:
     """Whether text[begin:end] is a decimal number or an infinity, and which."""
     at = begin
@@ -86,12 +87,12 @@ def parse_number(text: Bytes, begin: int, end: int) -> tuple[bool, float]:
     return at == end, -value if negative else value
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def _log10(value: float) -> np.float32:
     return np.float32(-np.inf) if value <= LOG10_ZERO else np.float32(value)
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def count_lines(text: Bytes) -> int:
     """Lines that are not blank."""
     lines = 0
@@ -183,7 +184,7 @@ def parse_ngrams(
     return FINE, 0, ids, probs, backoffs
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def is_unk(text: Bytes, begin: int, end: int) -> bool:
     """Whether this is `<UNK>`, as some write `<unk>`."""
     return (
@@ -196,7 +197,7 @@ def is_unk(text: Bytes, begin: int, end: int) -> bool:
     )
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def _begin_line(text: Bytes, line: int) -> tuple[int, int, int, np.float32]:
     """Looks at the line that begins at byte `line`, up to its probability.
 
@@ -214,7 +215,7 @@ def _begin_line(text: Bytes, line: int) -> tuple[int, int, int, np.float32]:
     return end, stop, wrong, prob
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def _check_prob(text: Bytes, begin: int, end: int) -> tuple[int, np.float32]:
     valid, value = parse_number(text, begin, end)
     if not valid:
@@ -222,7 +223,7 @@ def _check_prob(text: Bytes, begin: int, end: int) -> tuple[int, np.float32]:
     return (POSITIVE if value > 0 else FINE), _log10(value)
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def _check_backoff(text: Bytes, at: int, end: int) -> tuple[int, np.float32]:
     begin, stop = _next_field(text, at, end)
     if begin == stop:

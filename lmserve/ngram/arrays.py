@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lmserve.ngram.spares import Spares
-from lmserve.ngram.tables import as_numpy, batch_writer, damaged, open_batches
+from lmserve.ngram.tables import as_numpy, batch_writer, damaged, number_column, open_batches
 
 Array = npt.NDArray[Any]
 Bytes = npt.NDArray[np.uint8]
@@ -32,7 +32,7 @@ def array_writer(path: Path, spares: Spares | None = None) -> Iterator[Callable[
 
         def write(array: Array) -> None:
             flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-            writer.write_batch(pa.record_batch([flat], schema=schema))
+            writer.write_batch(pa.record_batch([number_column(flat)], schema=schema))
 
         yield write
 
@@ -67,27 +67,27 @@ class ArrayFile:
     def __len__(self) -> int:
         return len(self._starts)
 
-    def read(self, number: int, first: int, target: Array) -> None:
-        """Fills an array.
+    def read(self, *reads: tuple[int, int, Array]) -> None:
+        """Fills arrays, opening the file once.
 
         Args:
-            number: of the array to read from.
-            first: index in it of the first element, all being of the target's type.
-            target: contiguous, any type.
+            reads: for each the number of the array to read from; index in it of the first element,
+                all being of the target's type; the target, contiguous, of any type.
 
         Raises:
             CorruptModelError: there is not so much in the file.
         """
-        at = self._starts[number] + first * target.itemsize
-        left = target.reshape(-1).view(np.uint8).data
         file = os.open(self._path, os.O_RDONLY)
         try:
-            while len(left) > 0:
-                n = os.preadv(file, [left], at)
-                if n == 0:
-                    raise damaged(self._path, "it ends too early")
-                at += n
-                left = left[n:]
+            for number, first, target in reads:
+                at = self._starts[number] + first * target.itemsize
+                left = target.reshape(-1).view(np.uint8).data
+                while len(left) > 0:
+                    n = os.preadv(file, [left], at)
+                    if n == 0:
+                        raise damaged(self._path, "it ends too early")
+                    at += n
+                    left = left[n:]
         finally:
             os.close(file)
 

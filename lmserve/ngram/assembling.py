@@ -7,14 +7,14 @@ end.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from lmserve.ngram.columns import allocate, open_column
+from lmserve.ngram.columns import AsideColumn, Column, allocate, open_column
 from lmserve.ngram.layout import BLOCK_ROWS, GROUP_ROWS, Layout, LevelLayout
 from lmserve.ngram.manifest import (
     BLOCKS_FILE,
@@ -46,6 +46,7 @@ _EDGE_SCHEMA = {
 _UNIGRAM_SCHEMA = {"log10_backoff": pa.float32(), "first_child": pa.uint64()}
 _WIDE_SCHEMA = {"level": pa.uint32(), "first_child": pa.uint64()}
 _EDGES, _WIDE = "edges.arrow", "wide.arrow"
+_BITS_ASIDE, _BLOCKS_ASIDE = "bits.aside", "blocks.aside"
 
 
 def allocate_tables(folder: Path, layout: Layout) -> None:
@@ -54,8 +55,44 @@ def allocate_tables(folder: Path, layout: Layout) -> None:
     allocate(folder / BLOCKS_FILE, "first_child", layout.total_blocks)
 
 
+@dataclass(frozen=True, slots=True)
+class TableColumns:
+    """Where the rows of buckets go.
+
+    Attributes:
+        bits: of all rows.
+        blocks: of their children.
+    """
+
+    bits: Column | AsideColumn
+    blocks: Column | AsideColumn
+
+
+def table_columns(model: Path) -> TableColumns:
+    """The laid-out tables in a model's folder."""
+    return TableColumns(open_column(model / NGRAMS_FILE), open_column(model / BLOCKS_FILE))
+
+
+def columns_aside(folder: Path) -> TableColumns:
+    """In place of tables that are on another machine: what is written lies in a bucket's folder."""
+    return TableColumns(AsideColumn(folder / _BITS_ASIDE), AsideColumn(folder / _BLOCKS_ASIDE))
+
+
+def put_in_place(folder: Path, model: Path) -> None:
+    """Moves what `columns_aside` kept in a bucket's folder into a model's laid-out tables."""
+    tables = table_columns(model)
+    for name, column in ((_BITS_ASIDE, tables.bits), (_BLOCKS_ASIDE, tables.blocks)):
+        for index, values in AsideColumn(folder / name).read():
+            column.write(index, values)
+        (folder / name).unlink(missing_ok=True)
+
+
 def write_bucket(
-    levels: Sequence[Rows], first_rows: Sequence[int], layout: Layout, model: Path, folder: Path
+    levels: Sequence[Rows],
+    first_rows: Sequence[int],
+    layout: Layout,
+    tables: TableColumns,
+    folder: Path,
 ) -> None:
     """Packs the rows of a bucket into the model's tables.
 
@@ -63,10 +100,10 @@ def write_bucket(
         levels: 1 .. n.
         first_rows: where the bucket begins in levels 1 .. n, and 0.
         layout: of the model.
-        model: folder with the laid-out tables.
+        tables: where the rows go.
         folder: an existing folder for what is left over.
     """
-    bits, blocks = open_column(model / NGRAMS_FILE), open_column(model / BLOCKS_FILE)
+    bits, blocks = tables.bits, tables.blocks
     unigrams = levels[0]
     children = first_rows[1] if len(first_rows) > 1 else 0
     write_table(
@@ -135,14 +172,14 @@ def _pack(
     return packed, bases, wide
 
 
-def _joined(tables: Sequence[Mapping[str, Any]], schema: Schema) -> dict[str, Array]:
+def _joined(tables: Sequence[Mapping[str, Array | pa.Array]], schema: Schema) -> dict[str, Array]:
     """Tables one after the other, empty ones of the schema's types before them."""
-    return {
-        name: np.concatenate(
-            [np.empty(0, kind.to_pandas_dtype()), *(np.asarray(table[name]) for table in tables)]
-        )
-        for name, kind in schema.items()
-    }
+    joined = {}
+    for name, kind in schema.items():
+        columns = [table[name] for table in tables]
+        arrays = [as_numpy(one) if isinstance(one, pa.Array) else one for one in columns]
+        joined[name] = np.concatenate([np.empty(0, kind.to_pandas_dtype()), *arrays])
+    return joined
 
 
 def _whole_groups(first: int, end: int) -> tuple[int, int]:

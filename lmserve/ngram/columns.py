@@ -1,6 +1,7 @@
 """A column of numbers on disk that several processes fill, each at places of its own."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from lmserve.ngram.packing import Uint64s
-from lmserve.ngram.tables import LARGE_BATCHES, partial_name
+from lmserve.ngram.tables import LARGE_BATCHES, number_column, partial_name
 
 _WORD_BYTES = 8
 # Larger than anything in an Arrow file of one column but its values.
@@ -34,6 +35,30 @@ class Column:
     def read(self, index: int, length: int) -> Uint64s:
         """The values from an index on."""
         return np.fromfile(self.path, np.uint64, length, offset=self.offset + index * _WORD_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class AsideColumn:
+    """Keeps what is to be written to a column on another machine: index, length, values, ..."""
+
+    path: Path
+
+    def write(self, index: int, values: Uint64s) -> None:
+        """Keeps values for an index."""
+        with self.path.open("ab") as file:
+            file.write(np.array([index, len(values)], np.uint64).data)
+            file.write(values.data)
+
+    def read(self) -> Iterator[tuple[int, Uint64s]]:
+        """What was kept: an index, and the values for it."""
+        if not self.path.exists():
+            return
+        kept = np.memmap(self.path, np.uint64, "r")
+        at = 0
+        while at < len(kept):
+            index, length = kept[at : at + 2].tolist()
+            yield index, kept[at + 2 : at + 2 + length]
+            at += 2 + length
 
 
 class _Sparse:
@@ -65,7 +90,10 @@ class _Sparse:
 def allocate(path: Path, name: str, rows: int) -> None:
     """Writes an Arrow IPC file of one column of `rows` zeros, uint64, that takes no space yet."""
     partial = partial_name(path)
-    batch = pa.RecordBatch.from_arrays([pa.array(np.zeros(rows, np.uint64))], [name])
+    is_hole = rows * _WORD_BYTES >= _LARGE_BYTES
+    # What is left out of the file need not be zeros in memory either.
+    values = np.empty(rows, np.uint64) if is_hole else np.zeros(rows, np.uint64)
+    batch = pa.RecordBatch.from_arrays([number_column(values)], [name])
     sink = _Sparse(partial, max(rows * _WORD_BYTES, _LARGE_BYTES))
     with (
         pa.PythonFile(sink, "w") as file,

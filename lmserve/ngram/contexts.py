@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from lmserve.kernels import borrowing
 from lmserve.ngram.levels import Level, ShardContexts
 from lmserve.ngram.records import RecordLayout, Records
 from lmserve.ngram.sorting import sort_words
@@ -67,7 +68,7 @@ def collect(
     )
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def _agreement(records: Records, i: int, places: Offsets) -> int:
     """In how many of their first words records i and i + 1 agree; 0 at the end."""
     if i + 1 == len(records):
@@ -82,7 +83,7 @@ def _agreement(records: Records, i: int, places: Offsets) -> int:
     return len(places)
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def _word(records: Records, i: int, places: Offsets, j: int, mask: np.uint64) -> np.uint32:
     """Word j of record i, counted from 0."""
     return np.uint32((records[i, places[j, 0]] >> np.uint64(places[j, 1])) & mask)

@@ -25,6 +25,7 @@ from lmserve.ngram.tables import (
     as_numpy,
     binary_column,
     binary_parts,
+    number_column,
     open_batches,
     open_table,
     write_batches,
@@ -41,6 +42,9 @@ from lmserve.text.word_table import OOV, Ids
 _TOKENS = "token"
 _RECORDS = "record"
 _LEVELS = "levels.arrow"
+_COUNTED, _SHARED = "counted.json", "shared.arrow"
+# Of a counted shard, what `Counted.read` and `open_shared` read.
+SUM_FILES = (_COUNTED, _SHARED)
 _LEFT_OUT_SCHEMA = {"count": pa.int64(), "words": pa.uint32()}
 
 
@@ -73,8 +77,8 @@ def tokenize_piece(
             tokens, refused_at = interner.tokenize(block.data)
             if refused_at >= 0:
                 raise special_token_error(piece, block, refused_at)
-            yield pa.record_batch([tokens], [_TOKENS])
-        yield pa.record_batch([np.empty(0, np.uint32)], [_TOKENS])
+            yield pa.record_batch([number_column(tokens)], [_TOKENS])
+        yield pa.record_batch([number_column(np.empty(0, np.uint32))], [_TOKENS])
 
     write_batches(tokens_path, batches())
     offsets, data, counts = interner.words()
@@ -142,7 +146,7 @@ def scatter_piece(
             flat = records.reshape(-1)
             for s in range(len(sharding)):
                 rows = slice(starts[s] * layout.columns, starts[s + 1] * layout.columns)
-                yield pa.RecordBatch.from_arrays([pa.array(flat[rows])], [_RECORDS])
+                yield pa.RecordBatch.from_arrays([number_column(flat[rows])], [_RECORDS])
 
     write_batches(records_path, batches())
     return written
@@ -162,20 +166,27 @@ def read_records(paths: Sequence[Path], shard: int, sharding: Sharding, columns:
     return records
 
 
+def records_by_shard(path: Path, shards: int) -> Iterator[list[npt.NDArray[np.uint64]]]:
+    """For each shard, its arrays in a file that `scatter_piece` wrote."""
+    reader = open_batches(path)
+    for shard in range(shards):
+        numbers = range(shard, reader.num_record_batches, shards)
+        yield [as_numpy(reader.get_batch(b).column(0)) for b in numbers]
+
+
 def count_shard(
-    paths: Sequence[Path],
-    shard: int,
-    sharding: Sharding,
-    vocabulary_size: int,
-    *,
-    adjusted: bool,
-    keep_raw: bool,
+    records: Records, layout: RecordLayout, *, depth: int, adjusted: bool, keep_raw: bool
 ) -> ShardContexts:
-    """Counts one shard: reads its records, sorts them, collects the lists of its contexts."""
-    layout = RecordLayout(sharding.order, vocabulary_size)
-    records = read_records(paths, shard, sharding, layout.columns)
+    """Counts one shard: sorts its records, collects the lists of its contexts.
+
+    Args:
+        records: uint64 [N, columns], all of the shard's; they are sorted where they are.
+        layout: of the records.
+        depth: how many nearest words all of them have in common.
+        adjusted: count adjusted, else raw.
+        keep_raw: keep raw counts beside adjusted ones.
+    """
     sort_records(records, np.empty_like(records))
-    depth = len(sharding.shards[shard].prefix)
     return collect(records, layout, depth=depth, adjusted=adjusted, keep_raw=keep_raw)
 
 
@@ -194,7 +205,7 @@ class Counted:
     @classmethod
     def read(cls, folder: Path) -> "Counted":
         """Reads what `save_contexts` wrote."""
-        return cls(**json.loads((folder / "counted.json").read_text()))
+        return cls(**json.loads((folder / _COUNTED).read_text()))
 
 
 def save_contexts(contexts: ShardContexts, thresholds: npt.NDArray[np.int64], folder: Path) -> int:
@@ -216,7 +227,7 @@ def save_contexts(contexts: ShardContexts, thresholds: npt.NDArray[np.int64], fo
     levels = thin(contexts.levels, thresholds, shortest) if pruned else contexts.levels
     rows = [len(level.words) for level in levels]
     counted = Counted([0] * missing + rows, [[0] * 4] * missing + counts_of_counts)
-    (folder / "counted.json").write_text(json.dumps(asdict(counted)))
+    (folder / _COUNTED).write_text(json.dumps(asdict(counted)))
     if levels:
         whole = [column for level in levels for column in (level.words, level.first_words)]
         save_numbers(folder / _LEVELS, whole, _small_columns(levels))
@@ -225,7 +236,7 @@ def save_contexts(contexts: ShardContexts, thresholds: npt.NDArray[np.int64], fo
             left_out = {"count": level.left_out.counts, "words": level.left_out.words}
             write_table(folder / f"left-out-{j}.arrow", left_out)
     words, counts, raw = contexts.shared
-    save_numbers(folder / "shared.arrow", [words, counts, *([] if raw is None else [raw])], [])
+    save_numbers(folder / _SHARED, [words, counts, *([] if raw is None else [raw])], [])
     return sum(rows)
 
 
@@ -241,7 +252,7 @@ def _small_columns(levels: Sequence[Level]) -> Iterator[Ids]:
 
 def open_shared(folder: Path, *, raw: bool) -> SharedList:
     """`ShardContexts.shared` of what `save_contexts` wrote."""
-    (words, counts, *rest), _ = open_numbers(folder / "shared.arrow", 2 + raw)
+    (words, counts, *rest), _ = open_numbers(folder / _SHARED, 2 + raw)
     return words, counts, rest[0] if raw else None
 
 

@@ -76,15 +76,29 @@ class Counts:
         """Reads what `write` wrote."""
         path = folder / COUNTS_FILE
         try:
-            return cls(**json.loads(path.read_text()))
-        except (OSError, ValueError, TypeError) as error:
-            raise CorruptModelError(
-                f"{path} is missing or damaged: {error}", "Count again, or copy the folder again."
-            ) from error
+            written = path.read_bytes()
+        except OSError as error:
+            raise _damaged(str(folder), error) from error
+        return cls.parse(written, str(folder))
+
+    @classmethod
+    def parse(cls, written: bytes, place: str) -> "Counts":
+        """What `write` wrote into the folder `place`."""
+        try:
+            return cls(**json.loads(written))
+        except (ValueError, TypeError) as error:
+            raise _damaged(place, error) from error
 
     def write(self, folder: Path) -> None:
         """Writes it into the folder of the counts."""
         (folder / COUNTS_FILE).write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+
+def _damaged(place: str, error: Exception) -> CorruptModelError:
+    return CorruptModelError(
+        f"{place}/{COUNTS_FILE} is missing or damaged: {error}",
+        "Count again, or copy the folder again.",
+    )
 
 
 def part_name(order: int, number: int) -> str:

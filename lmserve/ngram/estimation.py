@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from lmserve.ngram.assembling import write_bucket
+from lmserve.ngram.assembling import TableColumns, write_bucket
 from lmserve.ngram.estimating import Lists, estimate
-from lmserve.ngram.filing import fetch, filing
+from lmserve.ngram.filing import filing
 from lmserve.ngram.layout import Layout
 from lmserve.ngram.levels import Level
-from lmserve.ngram.ordering import order
+from lmserve.ngram.ordering import Arrivals, order
 from lmserve.ngram.smoothing_methods import OrderRule
 from lmserve.ngram.spares import Spares
 
@@ -58,32 +58,26 @@ def smooth_shard(
 
 
 def order_bucket(
-    folders: Sequence[tuple[Path, int]],
-    bucket: int,
-    bucket_starts: npt.NDArray[np.int64],
+    levels: Sequence[Arrivals],
+    words: range,
     first_rows: npt.NDArray[np.int64],
     layout: Layout,
-    model: Path,
+    tables: TableColumns,
     output: Path,
 ) -> int:
     """Brings one bucket of all shards into the order of a model and into its tables.
 
     Args:
-        folders: of smoothed shards and shared contexts, in the order of their contexts; and how
-            many words the shortest contexts filed there have.
-        bucket: which.
-        bucket_starts: int64 [B + 1], ids of first words.
+        levels: the bucket's contexts of 1, 2, ... words.
+        words: ids of first words in the bucket.
         first_rows: int64 [n], where the bucket begins in levels 1 .. n.
         layout: of the model.
-        model: folder with the laid-out tables.
+        tables: where the rows go.
         output: an existing folder for what `finish_tables` needs.
 
     Returns:
         n-grams, those of one word not among them.
     """
-    longest = len(first_rows) - 1
-    levels = [fetch(folders, j, longest, bucket) for j in range(1, longest + 1)]
-    first, end = int(bucket_starts[bucket]), int(bucket_starts[bucket + 1])
-    rows = list(order(levels, first, end))
-    write_bucket(rows, [*first_rows.tolist(), 0], layout, model, output)
+    rows = list(order(levels, words.start, words.stop))
+    write_bucket(rows, [*first_rows.tolist(), 0], layout, tables, output)
     return sum(len(level.positions) for level in rows)

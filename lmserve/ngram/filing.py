@@ -9,15 +9,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from lmserve.ngram.arrays import ArrayFile, array_writer
+from lmserve.ngram.arrays import Array, ArrayFile, array_writer
 from lmserve.ngram.estimating import Estimates
 from lmserve.ngram.levels import Level
 from lmserve.ngram.ordering import Arrivals, split
 from lmserve.ngram.spares import Spares
-from lmserve.text.word_table import Offsets
 
 # Two files of about equal size, so that both find one to be written over.
-_ENTRIES_FILE, _OTHERS_FILE, _SUMS_FILE = "entries.arrow", "others.arrow", "filed.json"
+_ENTRIES_FILE, _OTHERS_FILE = "entries.arrow", "others.arrow"
+# What `Filed.read` reads.
+SUMS_FILE = "filed.json"
 # Of each level, in the second: where buckets begin, and three columns of `Arrivals`.
 _STARTS, _CONTEXTS, _FIRST_WORDS, _WORDS = range(4)
 _OTHERS = 4
@@ -38,7 +39,7 @@ class Filed:
     @classmethod
     def read(cls, folder: Path) -> "Filed":
         """Reads what `filing` wrote."""
-        content = json.loads((folder / _SUMS_FILE).read_text())
+        content = json.loads((folder / SUMS_FILE).read_text())
         return cls(*({int(j): value for j, value in content[name].items()} for name in content))
 
 
@@ -74,44 +75,60 @@ def filing(
 
         yield file
     sums = {"rows": filed.rows, "longest": filed.longest}
-    (folder / _SUMS_FILE).write_text(json.dumps(sums))
+    (folder / SUMS_FILE).write_text(json.dumps(sums))
 
 
-def fetch(folders: Sequence[tuple[Path, int]], j: int, longest: int, bucket: int) -> Arrivals:
-    """The contexts of j words of one bucket, those of all folders one after the other.
+def fetch(folders: Sequence[tuple[Path, int]], longest: int, bucket: int) -> list[Arrivals]:
+    """The contexts of 1, 2, ... words of one bucket, those of all folders one after the other.
 
     Args:
         folders: filled by `filing`; and how many words the shortest contexts filed there have.
-        j: words of the contexts.
         longest: words of the model's longest contexts.
         bucket: which.
     """
-    parts: list[tuple[ArrayFile, ArrayFile, int, Offsets]] = []
-    for folder, shortest in folders:
-        if not shortest <= j <= longest:
-            continue
-        others = ArrayFile(folder / _OTHERS_FILE)
-        first = (j - shortest) * _OTHERS
-        if first < len(others):
-            bounds = np.empty((2, 2), np.int64)
-            others.read(first + _STARTS, 2 * bucket, bounds)
-            parts.append((ArrayFile(folder / _ENTRIES_FILE), others, j - shortest, bounds))
-    contexts, words = sum((bounds[1] - bounds[0] for *_, bounds in parts), np.zeros(2, np.int64))
-    arrivals = Arrivals(
-        contexts=np.empty(contexts, np.uint64),
-        first_words=np.empty(contexts if j == 1 else 0, np.uint32),
-        entries=np.empty(words, np.uint64),
-        words=np.empty(words if j < longest else 0, np.uint32),
-    )
-    context = word = 0
-    for entries, others, level, ((first_context, first_word), (end_context, end_word)) in parts:
-        to_contexts = slice(context, context := context + end_context - first_context)
-        to_words = slice(word, word := word + end_word - first_word)
-        first = level * _OTHERS
-        entries.read(level, first_word, arrivals.entries[to_words])
-        others.read(first + _CONTEXTS, first_context, arrivals.contexts[to_contexts])
-        if j == 1:
-            others.read(first + _FIRST_WORDS, first_context, arrivals.first_words[to_contexts])
-        if j < longest:
-            others.read(first + _WORDS, first_word, arrivals.words[to_words])
-    return arrivals
+    opened = [
+        (ArrayFile(folder / _ENTRIES_FILE), ArrayFile(folder / _OTHERS_FILE), shortest)
+        for folder, shortest in folders
+    ]
+    bounds = np.zeros((len(folders), longest + 1, 2, 2), np.int64)
+    for (_, others, shortest), own in zip(opened, bounds, strict=True):
+        levels = range(min(len(others) // _OTHERS, longest + 1 - shortest))
+        others.read(*((_OTHERS * i + _STARTS, 2 * bucket, own[shortest + i]) for i in levels))
+    sizes = bounds[:, :, 1] - bounds[:, :, 0]
+    fetched = [
+        Arrivals(
+            contexts=np.empty(contexts, np.uint64),
+            first_words=np.empty(contexts if j == 1 else 0, np.uint32),
+            entries=np.empty(words, np.uint64),
+            words=np.empty(words if j < longest else 0, np.uint32),
+        )
+        for j, (contexts, words) in enumerate(sizes.sum(axis=0).tolist())
+    ]
+    ends = np.cumsum(sizes, axis=0)
+    starts = ends - sizes
+    for (entries, others, shortest), own, begin, end in zip(
+        opened, bounds[:, :, 0].tolist(), starts.tolist(), ends.tolist(), strict=True
+    ):
+        from_entries: list[tuple[int, int, Array]] = []
+        from_others: list[tuple[int, int, Array]] = []
+        for j in range(shortest, longest + 1):
+            (context, word), arrivals = own[j], fetched[j]
+            contexts, words = (slice(*both) for both in zip(begin[j], end[j], strict=True))
+            if contexts.start == contexts.stop:
+                continue
+            first = (j - shortest) * _OTHERS
+            from_entries.append((j - shortest, word, arrivals.entries[words]))
+            from_others.append((first + _CONTEXTS, context, arrivals.contexts[contexts]))
+            if j == 1:
+                from_others.append((first + _FIRST_WORDS, context, arrivals.first_words[contexts]))
+            if j < longest:
+                from_others.append((first + _WORDS, word, arrivals.words[words]))
+        entries.read(*from_entries)
+        others.read(*from_others)
+    return fetched[1:]
+
+
+def give_up_filed(folder: Path, spares: Spares) -> None:
+    """Takes what `fetch` reads out of use, once it has been made use of; sums are kept."""
+    for name in (_ENTRIES_FILE, _OTHERS_FILE):
+        spares.give(folder / name)

@@ -126,27 +126,42 @@ class Manifest(BaseModel):
             ModelError: the folder is no model, or one of a newer format.
             CorruptModelError: the manifest or a file was changed or cut short.
         """
-        path = folder / MANIFEST_FILE
-        written = read_manifest(folder, writer="lmserve build")
+        manifest = cls.parse(read_manifest(folder, writer="lmserve build"), str(folder))
+        manifest._check_sizes(folder)
+        return manifest
+
+    @classmethod
+    def parse(cls, written: bytes, place: str) -> "Manifest":
+        """A manifest as it was written; whether the files fit it is not looked at.
+
+        Args:
+            written: its bytes.
+            place: the model's folder, for errors.
+
+        Raises:
+            ModelError: it is no n-gram model's, or of a newer format.
+            CorruptModelError: it was changed.
+        """
         try:
             content = json.loads(written)
             if content.get("kind") in _OTHER_KINDS:
                 raise ModelError(
-                    f"{folder} is {_OTHER_KINDS[content['kind']]}, not an n-gram model",
+                    f"{place} is {_OTHER_KINDS[content['kind']]}, not an n-gram model",
                     "Name a folder written by 'lmserve build' or 'lmserve import'.",
                 )
             version = content.get("schema_version")
             if version != SCHEMA_VERSION:
                 raise ModelError(
-                    f"{folder} has format version {version}; this lmserve reads {SCHEMA_VERSION}",
+                    f"{place} has format version {version}; this lmserve reads {SCHEMA_VERSION}",
                     "Build the model again, or use the lmserve that built it.",
                 )
             manifest = cls.model_validate(content)
         except (ValueError, AttributeError, ValidationError) as error:
             raise CorruptModelError(
-                f"{path} is no valid manifest: {error}", "Build the model again, or copy it again."
+                f"{place}/{MANIFEST_FILE} is no valid manifest: {error}",
+                "Build the model again, or copy it again.",
             ) from error
-        manifest._check(folder)
+        manifest._check_facts(place)
         return manifest
 
     def write(self, folder: Path) -> None:
@@ -154,20 +169,22 @@ class Manifest(BaseModel):
         text = json.dumps(self.model_dump(mode="json"), indent=2)
         (folder / MANIFEST_FILE).write_text(text + "\n")
 
-    def _check(self, folder: Path) -> None:
+    def _check_facts(self, place: str) -> None:
         expected = self.compute_digest()
         if self.digest != expected:
             raise CorruptModelError(
-                f"{folder}: the manifest's digest is {self.digest[:16]}..., its content has "
+                f"{place}: the manifest's digest is {self.digest[:16]}..., its content has "
                 f"{expected[:16]}...; it was changed after the build",
                 "Build the model again, or copy it again.",
             )
         if set(self.files) != set(SCHEMAS):
             raise CorruptModelError(
-                f"{folder}: the manifest names the files {sorted(self.files)}, "
+                f"{place}: the manifest names the files {sorted(self.files)}, "
                 f"expected {sorted(SCHEMAS)}",
                 "Build the model again, or copy it again.",
             )
+
+    def _check_sizes(self, folder: Path) -> None:
         for name, facts in self.files.items():
             path = folder / name
             size = path.stat().st_size if path.is_file() else 0

@@ -11,11 +11,14 @@ import pyarrow as pa
 
 from lmserve.errors import CorruptModelError
 from lmserve.language_model import LanguageModel
+from lmserve.ngram import probing, query
 from lmserve.ngram.foretelling import score_all
+from lmserve.ngram.hash_index import open_index
 from lmserve.ngram.manifest import Manifest, verify
 from lmserve.ngram.packed import Int64s, open_tables
 from lmserve.ngram.parting import score_parts
-from lmserve.ngram.query import WINDOW, score_lines
+from lmserve.ngram.probing import probe_lines
+from lmserve.ngram.query import score_lines
 from lmserve.ngram.states import State, pack_rows, unpack_rows
 from lmserve.ngram.stepping import step, trim
 from lmserve.ngram.summing import sum_lines
@@ -50,7 +53,13 @@ class NgramModel(LanguageModel):
     """
 
     def __init__(
-        self, folder: Path, manifest: Manifest, special_tokens: SpecialTokens | None = None
+        self,
+        folder: Path,
+        manifest: Manifest,
+        special_tokens: SpecialTokens | None = None,
+        *,
+        indexed: bool = True,
+        check: bool = False,
     ) -> None:
         self.folder = folder
         self.manifest = manifest
@@ -58,6 +67,7 @@ class NgramModel(LanguageModel):
         self.segment = manifest.tokenization.open(folder)
         self.vocabulary = Vocabulary.open(folder)
         self.tables = open_tables(folder, manifest)
+        self.index = open_index(folder, manifest, check=check) if indexed else None
         if manifest.ngrams[0] != len(self.vocabulary):
             raise CorruptModelError(
                 f"{folder}: {len(self.vocabulary):,} words, but {manifest.ngrams[0]:,} unigrams",
@@ -70,6 +80,7 @@ class NgramModel(LanguageModel):
         path: str | os.PathLike[str],
         *,
         special_tokens: SpecialTokens | None = None,
+        indexed: bool = True,
         check: bool = False,
     ) -> "NgramModel":
         """Opens the model in a folder.
@@ -77,6 +88,7 @@ class NgramModel(LanguageModel):
         Args:
             path: the folder that `lmserve build` wrote.
             special_tokens: how to take them in a text; None means as the model was built.
+            indexed: use the hash index, if there is one; scores are the same.
             check: read every byte and compare its checksum. Without it, what is compared are the
                 manifest's own digest and the sizes of all files.
 
@@ -88,7 +100,7 @@ class NgramModel(LanguageModel):
         manifest = Manifest.read(folder)
         if check:
             verify(folder, manifest)
-        return cls(folder, manifest, special_tokens)
+        return cls(folder, manifest, special_tokens, indexed=indexed, check=check)
 
     @property
     def digest(self) -> str:
@@ -181,7 +193,12 @@ class NgramModel(LanguageModel):
         self, ids: Ids, lines: Offsets, *, bos: bool
     ) -> tuple[Floats, npt.NDArray[np.uint8]]:
         """log10 probability, float64 [N], and n-gram length, uint8 [N], of encoded words."""
-        scores, lengths = score_lines(ids, lines, bos, self.tables, min(WINDOW, len(ids) + 1))
+        # A window as large as a few words costs less to make.
+        room = len(ids) + 1
+        if self.index is not None:
+            scores, lengths = probe_lines(ids, lines, bos, self.index, min(probing.WINDOW, room))
+        else:
+            scores, lengths = score_lines(ids, lines, bos, self.tables, min(query.WINDOW, room))
         return scores, lengths
 
     def begin_state(self) -> State:

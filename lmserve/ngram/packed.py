@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from lmserve.errors import CorruptModelError
+from lmserve.kernels import borrowing, inlined
 from lmserve.ngram.layout import (
     BACKOFF_BITS,
     BACKOFF_CODES,
@@ -116,7 +116,7 @@ def _column(folder: Path, name: str) -> Array:
     return as_numpy(column)
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def read_bits(bits: Uint64s, at: Int, width: Int) -> np.int64:
     """The field of `width` bits, 0 to 32, that begins at bit `at`."""
     word = at >> 6
@@ -125,7 +125,7 @@ def read_bits(bits: Uint64s, at: Int, width: Int) -> np.int64:
     return np.int64(value & ((np.uint64(1) << np.uint64(width)) - np.uint64(1)))
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def read_value(bits: Uint64s, codebooks: Float32s, at: Int, width: Int, codes: Int) -> float:
     """A log10 number: a float32 of 32 bits, or a code into the codebook that starts at `codes`."""
     field = read_bits(bits, at, width)
@@ -134,14 +134,14 @@ def read_value(bits: Uint64s, codebooks: Float32s, at: Int, width: Int, codes: I
     return np.float64(codebooks[codes + field])
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def read_prob(bits: Uint64s, codebooks: Float32s, levels: Int64s, level: Int, row: Int) -> float:
     """log10 P of a row of the level whose row of `levels`, flattened, begins at `level`."""
     at = levels[level + START_BIT] + row * levels[level + ROW_BITS] + levels[level + POSITION_BITS]
     return read_value(bits, codebooks, at, levels[level + PROB_BITS], levels[level + PROB_CODES])
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def read_backoff(bits: Uint64s, codebooks: Float32s, levels: Int64s, level: Int, row: Int) -> float:
     """log10 backoff of a row of a level below the last."""
     at = (
@@ -155,7 +155,7 @@ def read_backoff(bits: Uint64s, codebooks: Float32s, levels: Int64s, level: Int,
     )
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def read_child_offsets(bits: Uint64s, levels: Int64s, level: Int, row: Int) -> tuple[Int, Int]:
     """Child offsets of a row and of the next; -1 for the next where it begins a block."""
     row_bits, width = levels[level + ROW_BITS], levels[level + CHILD_BITS]
@@ -164,12 +164,12 @@ def read_child_offsets(bits: Uint64s, levels: Int64s, level: Int, row: Int) -> t
     return read_bits(bits, at, width), -1 if last else read_bits(bits, at + row_bits, width)
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def _wide_at(wide: Int64s, index: Int) -> Int:
     return wide[index] if 0 <= index < len(wide) else 0
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def place_children(
     blocks: Int64s, wide: Int64s, block: Int, row: Int, offset: Int, next_offset: Int, rows: Int
 ) -> tuple[Int, Int]:
@@ -196,7 +196,7 @@ def place_children(
     return begin, min(max(end, begin), rows)
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@inlined
 def unary_base(tables: Tables, level: Int, row: Int) -> Int:
     """In a level with first children in unary, the bit of the one of the first row of a block."""
     levels, block = tables.levels, row // UNARY_BLOCK_ROWS
@@ -206,7 +206,7 @@ def unary_base(tables: Tables, level: Int, row: Int) -> Int:
     return np.int64(min(max(one, start << 6), ((start + words) << 6) - 1))
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@inlined
 def unary_children(tables: Tables, level: Int, row: Int) -> tuple[Int, Int]:
     """Where a row's children begin and end, not clamped, in a level that has them in unary."""
     levels, bits = tables.levels, tables.bits
@@ -233,13 +233,13 @@ def unary_children(tables: Tables, level: Int, row: Int) -> tuple[Int, Int]:
     return begin, end
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def order_of(tables: Tables) -> int:
     """The model's n."""
     return len(tables.levels) // DESCRIPTOR_COLUMNS + 1
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@inlined
 def children(tables: Tables, k: Int, row: Int) -> tuple[Int, Int]:
     """Where the children of a row of level k, below the last, begin and end in level k + 1."""
     if k == 1:
@@ -259,7 +259,7 @@ def children(tables: Tables, k: Int, row: Int) -> tuple[Int, Int]:
     return place_children(tables.blocks, tables.wide, block, row, offset, next_offset, rows)
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def search(tables: Tables, k: Int, begin: Int, end: Int, key: Int, universe: Int) -> Int:
     """The row of level k, 2 or more, in [begin, end) whose position is `key`, or -1.
 
@@ -289,7 +289,7 @@ def search(tables: Tables, k: Int, begin: Int, end: Int, key: Int, universe: Int
     return -1
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def guess(low: Int, high: Int, low_key: Int, high_key: Int, key: Int, probes: Int) -> Int:
     """Where in the rows [low, high), whose keys are in [low_key, high_key), to look for a key.
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from lmserve.kernels import borrowing
 from lmserve.ngram.layout import BLOCK_ROWS, GROUP_ROWS
 
 Uint32s = npt.NDArray[np.uint32]
@@ -17,7 +18,7 @@ Uint64s = npt.NDArray[np.uint64]
 WIDE = np.uint64(1 << 63)
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def pack_rows(
     bits: Uint64s,
     start_word: int,

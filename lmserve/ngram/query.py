@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from lmserve.kernels import borrowing, inlined
 from lmserve.ngram.bit_access import load_bits
 from lmserve.ngram.layout import (
     BACKOFF_BITS,
@@ -32,7 +33,16 @@ from lmserve.ngram.packed import (
     Tables,
     order_of,
 )
-from lmserve.ngram.window import START, Floats, Window, ask, find, find_unigrams, place_hits
+from lmserve.ngram.window import (
+    START,
+    Floats,
+    Window,
+    ask,
+    fill_window,
+    find,
+    find_unigrams,
+    place_hits,
+)
 from lmserve.text.word_table import Ids, Offsets
 
 WINDOW = 128
@@ -70,24 +80,13 @@ def score_lines(
         np.empty(size, np.int64),
         np.empty(size, np.float64),
         np.empty(size, np.int64),
+        np.empty(size, np.int64),
     )
     scores = np.empty(len(ids), np.float64)
     lengths = np.empty(len(ids), np.uint8)
     line, at = 0, np.int64(START)
     while True:
-        n = 1
-        while n < size and line < len(line_offsets) - 1:
-            if at == START:
-                w.tokens[n] = START
-                at = line_offsets[line]
-                n += 1
-            elif at == line_offsets[line + 1]:
-                line += 1
-                at = np.int64(START)
-            else:
-                w.tokens[n] = at
-                at += 1
-                n += 1
+        n, line, at = fill_window(w.tokens, 1, line_offsets, line, at)
         if n == 1:
             return scores, lengths
         find_unigrams(ids, tables, bos, w, n)
@@ -103,7 +102,7 @@ def score_lines(
                 column[k * size] = column[k * size + n - 1]
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def _add_up(
     tables: Tables, w: Window, n: int, scores: Floats, lengths: npt.NDArray[np.uint8]
 ) -> None:
@@ -140,7 +139,7 @@ def _add_up(
         lengths[token] = matched
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@inlined
 def _value(field: np.uint64, width: Int, codes: Int, codebooks: Float32s) -> np.float64:
     """A log10 number: a float32 of 32 bits, or a code into the codebook that starts at `codes`."""
     if width == EXACT_BITS:

@@ -19,6 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from lmserve.kernels import borrowing
+
 Bools = npt.NDArray[np.bool_]
 Float32s = npt.NDArray[np.float32]
 Float64s = npt.NDArray[np.float64]
@@ -41,7 +43,7 @@ class Lists(NamedTuple):
     lower_probs: Float64s
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def left_over(lists: Lists, context: int, kept: Bools) -> tuple[float, float]:
     """left(c) and lower(c) where the words stored are those kept: bool [C]."""
     left, lower = 1.0, 1.0

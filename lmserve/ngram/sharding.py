@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from lmserve.kernels import borrowing
 from lmserve.text.special_tokens import BOS, EOS
 from lmserve.text.word_table import Ids
 
@@ -184,7 +185,7 @@ def _cut_points(sums: Int64s, target: int) -> Int64s:
     return cuts[:n].copy()
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def find_shard(history: Ids, token: int, routes: npt.NDArray[np.uint32], shards: int) -> int:
     """The shard of a record.
 
@@ -237,7 +238,7 @@ def _survey(
         push(history, token)
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def next_key(history: Ids, token: int, j: int) -> int:
     """What follows j words of a record's key: the word before them, or the token if there is none.
 
@@ -250,7 +251,7 @@ def next_key(history: Ids, token: int, j: int) -> int:
     return int(history[j]) if j < len(history) and history[j - 1] != BOS else int(token)
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def push(history: Ids, token: int) -> None:
     """Makes `history` that of the token after this one."""
     if token == EOS:

@@ -1,16 +1,17 @@
 """Sorting: records by radix, most significant bits first; short lists of words by what is cheapest.
 
 The first passes leave groups that fit the cache; what is left of most of them is a handful of
-records, put in order by insertion.
+records, each put where as many others are less.
 """
 
 import numpy as np
 from numba import njit
 
+from lmserve.kernels import borrowing
 from lmserve.ngram.records import Records
 from lmserve.text.word_table import Ids, Offsets
 
-# Groups of no more than this are sorted by insertion; measured on books, 32 to 48 are alike.
+# Groups of no more than this are sorted by comparison; measured on books, 24 to 64 are alike.
 _FEW = 48
 _DIGIT_BITS = 11
 _DIGITS = 1 << _DIGIT_BITS
@@ -33,6 +34,7 @@ def sort_records(records: Records, spare: Records) -> None:
     segments[0, 1] = n
     waiting = 1
     ends = np.empty(_DIGITS + 1, np.int64)
+    aside = np.empty((2, _FEW), np.uint64)
     while waiting > 0:
         waiting -= 1
         begin, end = segments[waiting, 0], segments[waiting, 1]
@@ -46,7 +48,7 @@ def sort_records(records: Records, spare: Records) -> None:
             if in_spare:
                 _copy(source, target, begin, end)
             if end - begin <= _FEW:
-                _insert(records, records, begin, end)
+                _sort_few(records, records, begin, end, aside)
             continue
         digit_bits = min(max(_bit_length(np.uint64(end - begin)) - 1, 2), _DIGIT_BITS)
         shift = np.uint64(max(_bit_length(differing) - digit_bits, 0))
@@ -64,11 +66,11 @@ def sort_records(records: Records, spare: Records) -> None:
                 segments[waiting, 3] = 1 - in_spare
                 waiting += 1
             elif last > first:
-                _insert(target, records, first, last)
+                _sort_few(target, records, first, last, aside)
             first = last
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def _differing_bits(rows: Records, begin: int, end: int, column: int) -> tuple[np.uint64, int]:
     """The bits of the first column in which not all rows agree, and that column; 0 for none."""
     differing = np.uint64(0)
@@ -80,7 +82,7 @@ def _differing_bits(rows: Records, begin: int, end: int, column: int) -> tuple[n
     return differing, rows.shape[1]
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def _bit_length(x: np.uint64) -> int:
     length = 0
     while x != 0:
@@ -89,14 +91,14 @@ def _bit_length(x: np.uint64) -> int:
     return length
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def _copy(source: Records, target: Records, begin: int, end: int) -> None:
     for i in range(begin, end):
         for c in range(source.shape[1]):
             target[i, c] = source[i, c]
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def _place(
     source: Records,
     target: Records,
@@ -109,16 +111,17 @@ def _place(
     """Moves rows to their digit's place; `ends` then tells where each digit's rows end."""
     ends[:] = 0
     mask = np.uint64(len(ends) - 2)
-    for i in range(begin, end):
-        ends[((source[i, column] >> shift) & mask) + np.uint64(1)] += 1
+    first, last, at = np.uint64(begin), np.uint64(end), np.uint64(column)
+    for i in range(first, last):
+        ends[((source[i, at] >> shift) & mask) + np.uint64(1)] += 1
     ends[0] = begin
     for digit in range(len(ends) - 1):
         ends[digit + 1] += ends[digit]
     if source.shape[1] == 2:
-        for i in range(begin, end):
-            digit = (source[i, column] >> shift) & mask
-            row = ends[digit]
-            ends[digit] = row + 1
+        for i in range(first, last):
+            digit = (source[i, at] >> shift) & mask
+            row = np.uint64(ends[digit])
+            ends[digit] = row + np.uint64(1)
             target[row, 0] = source[i, 0]
             target[row, 1] = source[i, 1]
         return
@@ -130,22 +133,52 @@ def _place(
             target[row, c] = source[i, c]
 
 
-@njit(cache=True, nogil=True)
-def _insert(source: Records, target: Records, begin: int, end: int) -> None:
-    """Sorts a few rows by insertion, into `target`, which may be `source`."""
+@borrowing
+def _sort_few(source: Records, target: Records, begin: int, end: int, aside: Records) -> None:
+    """Sorts no more than `_FEW` rows into `target`, which may be `source`.
+
+    Args:
+        source: uint64 [N, C].
+        target: uint64 [N, C].
+        begin: first row.
+        end: row after the last.
+        aside: uint64 [2, _FEW], overwritten.
+    """
     if source.shape[1] == 2:
-        for i in range(begin, end):
-            high, low = source[i, 0], source[i, 1]
-            j = i
-            while j > begin and (
-                target[j - 1, 0] > high or (target[j - 1, 0] == high and target[j - 1, 1] > low)
-            ):
-                target[j, 0] = target[j - 1, 0]
-                target[j, 1] = target[j - 1, 1]
-                j -= 1
-            target[j, 0] = high
-            target[j, 1] = low
+        _rank(source, target, begin, end, aside)
+    else:
+        _insert(source, target, begin, end)
+
+
+@borrowing
+def _rank(source: Records, target: Records, begin: int, end: int, aside: Records) -> None:
+    """Sorts rows of two columns: each goes where as many are less, or are equal and before it.
+
+    How many that are is a sum, for which nobody has to guess how a comparison will end.
+    """
+    # Unsigned: of signed indices Numba looks whether they are negative.
+    first, n, one = np.uint64(begin), np.uint64(end - begin), np.uint64(1)
+    if n == one:
+        target[first, 0], target[first, 1] = source[first, 0], source[first, 1]
         return
+    high, low = aside[0], aside[1]
+    for i in range(n):
+        high[i], low[i] = source[first + i, 0], source[first + i, 1]
+    for i in range(n):
+        this_high, this_low = high[i], low[i]
+        row = first
+        for j in range(i):
+            row += np.uint64(
+                (high[j] < this_high) | ((high[j] == this_high) & (low[j] <= this_low))
+            )
+        for j in range(i + one, n):
+            row += np.uint64((high[j] < this_high) | ((high[j] == this_high) & (low[j] < this_low)))
+        target[row, 0], target[row, 1] = this_high, this_low
+
+
+@borrowing
+def _insert(source: Records, target: Records, begin: int, end: int) -> None:
+    """Sorts a few rows by insertion."""
     for i in range(begin, end):
         for c in range(source.shape[1]):
             target[i, c] = source[i, c]
@@ -154,7 +187,7 @@ def _insert(source: Records, target: Records, begin: int, end: int) -> None:
             j -= 1
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def _exchange(rows: Records, j: int) -> bool:
     """Puts row j before the row above where it is less, and tells whether."""
     columns = rows.shape[1]
@@ -203,7 +236,7 @@ def sort_words(words: Ids, begin: int, end: int, spare: Ids) -> None:
             words[begin + i] = spare[i]
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def _place_words(
     source: Ids, target: Ids, shift: np.uint32, mask: np.uint32, ends: Offsets
 ) -> None:

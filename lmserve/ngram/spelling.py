@@ -17,8 +17,6 @@ from lmserve.ngram.sharding import Prefix
 from lmserve.ngram.vocabulary import Vocabulary
 from lmserve.text.word_table import Ids
 
-_SPACE = pa.scalar(" ", pa.large_string())
-
 
 def readable_words(vocabulary: Vocabulary) -> tuple[pa.Array, int]:
     """All words as text, whatever their bytes.
@@ -93,4 +91,5 @@ def _groups(ends: Ids, begin: int, end: int) -> tuple[int, npt.NDArray[np.int64]
 
 def join(left: pa.Array | pa.Scalar, right: pa.Array | pa.Scalar) -> pa.Array:
     """Texts with a space between: `large_string`; a null is left out."""
-    return pc.binary_join_element_wise(left, right, _SPACE, null_handling="skip")
+    space = pa.scalar(" ", pa.large_string())
+    return pc.binary_join_element_wise(left, right, space, null_handling="skip")

@@ -3,6 +3,7 @@
 import numpy as np
 from numba import njit
 
+from lmserve.kernels import borrowing
 from lmserve.ngram.layout import DESCRIPTOR_COLUMNS
 from lmserve.ngram.packed import (
     Int,
@@ -16,7 +17,7 @@ from lmserve.ngram.packed import (
 )
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def backoff_of(tables: Tables, k: Int, row: Int) -> float:
     """log10 backoff of a row of level k, below the last."""
     if k == 1:
@@ -26,7 +27,7 @@ def backoff_of(tables: Tables, k: Int, row: Int) -> float:
     )
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def prob_of(tables: Tables, k: Int, row: Int) -> float:
     """log10 P of a row of level k."""
     if k == 1:

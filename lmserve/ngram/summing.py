@@ -25,10 +25,14 @@ def sum_lines(ids: Ids, line_offsets: Offsets, scores: Floats) -> tuple[Floats, 
     known = np.zeros(lines, np.float64)
     oov = np.zeros(lines, np.int64)
     for line in range(lines):
+        # Not added up in the arrays: each addition would wait for the one before to be stored.
+        line_total = line_known = 0.0
+        line_oov = 0
         for i in range(line_offsets[line], line_offsets[line + 1]):
-            total[line] += scores[i]
+            line_total += scores[i]
             if ids[i] == OOV:
-                oov[line] += 1
+                line_oov += 1
             else:
-                known[line] += scores[i]
+                line_known += scores[i]
+        total[line], known[line], oov[line] = line_total, line_known, line_oov
     return total, known, oov

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import psutil
 from numba import njit
 
+from lmserve.kernels import borrowing
 from lmserve.text.word_table import Ids
 
 Bools = npt.NDArray[np.bool_]
@@ -165,7 +166,7 @@ def count_children(parents: Int64s, rows: int) -> Int64s:
     return first_child
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def _find(words: Ids, begin: int, end: int, word: int) -> int:
     low, high = begin, end
     while low < high:

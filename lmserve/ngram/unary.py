@@ -14,6 +14,7 @@ import numpy as np
 from numba import njit
 
 from lmserve.bit_counting import popcount
+from lmserve.kernels import borrowing, inlined
 from lmserve.ngram.layout import UNARY_BLOCK_ROWS
 from lmserve.ngram.packing import WIDE, Uint32s, Uint64s
 
@@ -98,7 +99,7 @@ def unpack_unary(vector: Uint64s, lows: Uint32s, low_bits: int) -> Uint64s:
     return first_child
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@inlined
 def nth_one(bits: Uint64s, at: Int, n: Int, end_word: Int) -> Int:
     """The bit of the n-th one above bit `at`; for n = 0 `at` itself.
 
@@ -125,7 +126,7 @@ def nth_one(bits: Uint64s, at: Int, n: Int, end_word: Int) -> Int:
         value = bits[word]
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@inlined
 def next_one(bits: Uint64s, at: Int, end_word: Int) -> Int:
     """The bit of the first one above bit `at`; as `nth_one` for n = 1."""
     word = at >> 6
@@ -139,19 +140,19 @@ def next_one(bits: Uint64s, at: Int, end_word: Int) -> Int:
     return (word << 6) + _lowest(value)
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def _above(at: Int) -> np.uint64:
     """A mask of the bits of a word above bit at % 64; by two shifts, as there is none by 64."""
     return (~np.uint64(0) << np.uint64(at & 63)) << np.uint64(1)
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def _lowest(word: np.uint64) -> int:
     """The bit of the lowest one of a word that has any."""
     return popcount(~word & (word - np.uint64(1)))
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def _select(word: np.uint64, n: Int) -> Int:
     """The bit of the n-th one of a word that has so many; n from 1."""
     bit = 0

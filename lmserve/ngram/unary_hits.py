@@ -1,7 +1,6 @@
 """The children of many rows of a level that has them in unary, so that cache misses overlap."""
 
-from numba import njit
-
+from lmserve.kernels import borrowing
 from lmserve.ngram.layout import DESCRIPTOR_COLUMNS, START_BLOCK, UNARY_BLOCK_ROWS
 from lmserve.ngram.packed import Int, Int64s, Tables, children, unary_base
 from lmserve.prefetching import prefetch
@@ -10,7 +9,7 @@ from lmserve.prefetching import prefetch
 _NEAR_WORDS = 4
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def place_unary(
     tables: Tables, k: Int, slots: Int64s, rows: Int64s, begins: Int64s, sizes: Int64s
 ) -> None:

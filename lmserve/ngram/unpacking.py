@@ -49,17 +49,46 @@ def unpack_words(model: NgramModel) -> Iterator[list[UnpackedLevel]]:
             if words.max(initial=0) >= len(levels[0].words):
                 raise _corrupt(model, k)
         else:
-            below = levels[-1]
-            # Row after row, the index of its parent in the level below.
-            parents_suffix = np.repeat(below.suffixes, np.diff(below.first_child))
-            context = levels[-2].first_child
-            positions = read_positions(model, k)
-            suffixes = context[parents_suffix] + positions
-            if (suffixes >= context[parents_suffix + 1]).any():
+            suffixes, words, whole = _follow_positions(
+                read_positions(model, k),
+                levels[-1].suffixes,
+                levels[-1].first_child,
+                levels[-2].first_child,
+                levels[-1].words,
+            )
+            if not whole:
                 raise _corrupt(model, k)
-            words = below.words[suffixes]
         levels.append(UnpackedLevel(words=words, first_child=first_child, suffixes=suffixes))
         yield levels
+
+
+@njit(cache=True, nogil=True)
+def _follow_positions(
+    positions: Uint32s, suffixes: Int64s, first_child: Int64s, first_of_context: Int64s, words: Ids
+) -> tuple[Int64s, Ids, bool]:
+    """Where positions of level k, 3 or more, lead.
+
+    Args:
+        positions: uint32 [R].
+        suffixes: int64 [P], of level k - 1.
+        first_child: int64 [P + 1], of level k - 1.
+        first_of_context: int64 [C + 1], first children of level k - 2.
+        words: uint32 [P], of level k - 1.
+
+    Returns:
+        Suffixes of level k, int64 [R]; its words, uint32 [R]; whether all are in their lists.
+    """
+    found = np.empty(len(positions), np.int64)
+    found_words = np.empty(len(positions), np.uint32)
+    for parent in range(len(suffixes)):
+        context = suffixes[parent]
+        begin, end = first_of_context[context], first_of_context[context + 1]
+        for row in range(first_child[parent], first_child[parent + 1]):
+            suffix = begin + positions[row]
+            if suffix >= end:
+                return found, found_words, False
+            found[row], found_words[row] = suffix, words[suffix]
+    return found, found_words, True
 
 
 def spell(levels: list[UnpackedLevel], begin: int, end: int) -> Ids:

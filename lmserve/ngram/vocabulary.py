@@ -10,7 +10,14 @@ from numba import njit
 
 from lmserve.errors import CorruptModelError
 from lmserve.ngram.limiting import ALL_WORDS, VocabularyLimit
-from lmserve.ngram.tables import as_numpy, binary_column, binary_parts, open_table, write_table
+from lmserve.ngram.tables import (
+    as_numpy,
+    binary_column,
+    binary_parts,
+    number_column,
+    open_table,
+    write_table,
+)
 from lmserve.text.batching import encode_texts
 from lmserve.text.special_tokens import BOS, EOS, FIRST_WORD, SPECIAL_WORDS, UNK, SpecialTokens
 from lmserve.text.tokenizer import encode
@@ -29,6 +36,11 @@ WORDS_FILE = "vocabulary.arrow"
 SLOTS_FILE = "vocabulary-slots.arrow"
 WORDS_SCHEMA = {"word": pa.large_binary(), "count": pa.int64()}
 SLOTS_SCHEMA = {"id": pa.uint32()}
+
+
+def vocabulary_files(folder: Path) -> tuple[Path, Path]:
+    """The files of a vocabulary in `folder`."""
+    return folder / SLOTS_FILE, folder / WORDS_FILE
 
 
 class Vocabulary:
@@ -137,12 +149,16 @@ def write_vocabulary(
     special = [as_numpy(table["count"].combine_chunks())[:FIRST_WORD] for table in tables]
     special_counts = np.sum(special, axis=0)
     counted = pa.concat_tables(table.slice(FIRST_WORD) for table in tables)
-    words, counts = _merge(counted["word"].combine_chunks(), counted["count"].to_numpy())
+    words, counts = _merge(
+        counted["word"].combine_chunks(), as_numpy(counted["count"].combine_chunks())
+    )
     if limit != ALL_WORDS:
         keep = limit.keep(words, counts)
         special_counts[UNK] += counts[~keep].sum()
         words, counts = words.filter(pa.array(keep)), counts[keep]
-    words = pa.concat_arrays([pa.array(SPECIAL_WORDS, pa.large_binary()), words])
+    ends = np.cumsum([0, *map(len, SPECIAL_WORDS)])
+    special_words = np.frombuffer(b"".join(SPECIAL_WORDS), np.uint8)
+    words = pa.concat_arrays([binary_column(ends, special_words), words])
     counts = np.concatenate([special_counts, counts]).astype(np.int64)
     # Sentences begin as often as they end; the text itself holds no <s>.
     counts[BOS] = counts[EOS]
@@ -171,13 +187,14 @@ def _merge(
     hashes = hash_words(offsets, data)
     first, totals, collide = _merge_runs(np.argsort(hashes), hashes, offsets, data, counts)
     if not collide:
-        return words.take(pa.array(first)), totals
+        return words.take(number_column(first)), totals
     merged = (
         pa.table({"word": words, "count": counts}).group_by("word").aggregate([("count", "sum")])
     )
     distinct = merged["word"].combine_chunks()
     order = hash_order(distinct)
-    return distinct.take(pa.array(order)), merged["count_sum"].to_numpy()[order]
+    totals = as_numpy(merged["count_sum"].combine_chunks())
+    return distinct.take(number_column(order)), totals[order]
 
 
 @njit(cache=True, nogil=True)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from lmserve.kernels import borrowing, dividing
 from lmserve.ngram.bit_access import load_bits
 from lmserve.ngram.layout import (
     BLOCK_ROWS,
@@ -34,7 +35,7 @@ from lmserve.ngram.packed import (
 from lmserve.ngram.unary_hits import place_unary
 from lmserve.prefetching import prefetch
 from lmserve.text.special_tokens import BOS, UNK
-from lmserve.text.word_table import Ids
+from lmserve.text.word_table import Ids, Offsets
 
 Floats = npt.NDArray[np.float64]
 
@@ -66,6 +67,7 @@ class Window(NamedTuple):
         lengths: int64 [S], its rows,
         middles: int64 [S], the row, counted from the first, to look at first,
         rows_per_key: float64 [S], how many rows a difference of keys of 1 is worth.
+        far: int64 [S], the searches that go on at another place.
         hits: int64 [S], the slots whose search found something.
     """
 
@@ -80,10 +82,42 @@ class Window(NamedTuple):
     lengths: Int64s
     middles: Int64s
     rows_per_key: Floats
+    far: Int64s
     hits: Int64s
 
 
-@njit(cache=True, nogil=True)
+@borrowing
+def fill_window(
+    tokens: Int64s, n: int, line_offsets: Offsets, line: int, at: np.int64
+) -> tuple[int, int, np.int64]:
+    """Takes the next words of some lines into a window, a `START` before each line.
+
+    Args:
+        tokens: int64 [S], filled from slot n on.
+        n: the first slot.
+        line_offsets: int64 [L + 1], where the words of each line begin.
+        line: that comes next, L after the last,
+        at: and its word, or `START`.
+
+    Returns:
+        The slot after the last; the next line; its word.
+    """
+    while n < len(tokens) and line < len(line_offsets) - 1:
+        if at == START:
+            tokens[n] = START
+            at = line_offsets[line]
+            n += 1
+        elif at == line_offsets[line + 1]:
+            line += 1
+            at = np.int64(START)
+        else:
+            tokens[n] = at
+            at += 1
+            n += 1
+    return n, line, at
+
+
+@borrowing
 def find_unigrams(ids: Ids, tables: Tables, bos: bool, w: Window, n: int) -> None:
     """Level 1 of slots 1 .. n - 1."""
     size = len(w.tokens)
@@ -107,7 +141,7 @@ def find_unigrams(ids: Ids, tables: Tables, bos: bool, w: Window, n: int) -> Non
             w.sizes[size + s] = min(max(end, begin), rows_above) - begin
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@dividing
 def ask(tables: Tables, w: Window, n: int, k: int) -> int:
     """Asks for the memory that the words of a window need in level k.
 
@@ -146,7 +180,7 @@ def ask(tables: Tables, w: Window, n: int, k: int) -> int:
     return pending
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@dividing
 def find(tables: Tables, w: Window, pending: int, k: int) -> int:
     """Looks in level k for what was asked for, and asks for the hits' blocks of children.
 
@@ -159,41 +193,47 @@ def find(tables: Tables, w: Window, pending: int, k: int) -> int:
     start_block = levels[level + START_BLOCK]
     has_children = levels[level + CHILD_BITS] > 0
     size = len(w.tokens)
-    hits = 0
-    for i in range(pending):
-        key, last, middle = w.keys[i], w.lengths[i] - 1, w.middles[i]
-        start = start_bit + np.uint64(w.lows[i]) * row_bits
-        found = np.int64(load_bits(bits, start + np.uint64(middle) * row_bits) & mask)
-        jumps = 0
-        while found != key and jumps < _JUMPS:
-            step = np.int64(np.float64(key - found) * w.rows_per_key[i])
-            if -_NEAR_ROWS <= step <= _NEAR_ROWS:
-                break
-            middle = min(max(middle + step, np.int64(0)), last)
+    hits = jumps = 0
+    while pending > 0:
+        far = 0
+        for p in range(pending):
+            i = p if jumps == 0 else w.far[p]
+            key, last, middle = w.keys[i], w.lengths[i] - 1, w.middles[i]
+            start = start_bit + np.uint64(w.lows[i]) * row_bits
             found = np.int64(load_bits(bits, start + np.uint64(middle) * row_bits) & mask)
-            jumps += 1
-        if jumps == _JUMPS and found != key:
-            low = w.lows[i]
-            row = search(tables, k, low, low + last + 1, key, np.int64(mask) + 1)
-            middle = row - low
-            found = key if row >= 0 else key + 1
-        elif found < key:
-            while found < key and middle < last:
-                middle += 1
-                found = np.int64(load_bits(bits, start + np.uint64(middle) * row_bits) & mask)
-        else:
-            while found > key and middle > 0:
-                middle -= 1
-                found = np.int64(load_bits(bits, start + np.uint64(middle) * row_bits) & mask)
-        if found == key:
-            s = w.slots[i]
-            row = w.lows[i] + middle
-            w.matched[s] = k
-            w.rows[k * size + s] = row
-            w.hits[hits] = s
-            hits += 1
-            if has_children:
-                prefetch(tables.blocks, start_block + row // BLOCK_ROWS)
+            step = np.int64(np.float64(key - found) * w.rows_per_key[i])
+            if step < -_NEAR_ROWS or step > _NEAR_ROWS:
+                if jumps < _JUMPS:
+                    # Its memory, too, is asked for while the others are looked at.
+                    middle = min(max(middle + step, np.int64(0)), last)
+                    prefetch(bits, np.int64((start + np.uint64(middle) * row_bits) >> np.uint64(6)))
+                    w.middles[i] = middle
+                    w.far[far] = i
+                    far += 1
+                    continue
+                low = w.lows[i]
+                row = search(tables, k, low, low + last + 1, key, np.int64(mask) + 1)
+                middle = row - low
+                found = key if row >= 0 else key + 1
+            elif found < key:
+                while found < key and middle < last:
+                    middle += 1
+                    found = np.int64(load_bits(bits, start + np.uint64(middle) * row_bits) & mask)
+            else:
+                while found > key and middle > 0:
+                    middle -= 1
+                    found = np.int64(load_bits(bits, start + np.uint64(middle) * row_bits) & mask)
+            if found == key:
+                s = w.slots[i]
+                row = w.lows[i] + middle
+                w.matched[s] = k
+                w.rows[k * size + s] = row
+                w.hits[hits] = s
+                hits += 1
+                if has_children:
+                    prefetch(tables.blocks, start_block + row // BLOCK_ROWS)
+        pending = far
+        jumps += 1
     return hits
 
 

@@ -15,13 +15,20 @@ from lmserve.publishing.records import (
     parse_record,
 )
 from lmserve.publishing.stores import LocalStore, RemoteStore, open_store
+from lmserve.remote_folder import RemoteFolder
 from lmserve.text.storage import is_url
 
 
 def is_directory(location: str | os.PathLike[str]) -> bool:
-    """Whether it is meant as a model directory: a URL, or a folder that is no model itself."""
+    """Whether it is meant as a model directory: a URL or a folder that is no model itself.
+
+    Raises:
+        InputError: the URL cannot be read.
+    """
     name = os.fspath(location)
-    return is_url(name) or (Path(name).is_dir() and not (Path(name) / MANIFEST_FILE).exists())
+    if is_url(name):
+        return not RemoteFolder(name).exists(MANIFEST_FILE)
+    return Path(name).is_dir() and not (Path(name) / MANIFEST_FILE).exists()
 
 
 @dataclass(frozen=True, slots=True)

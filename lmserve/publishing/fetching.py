@@ -1,9 +1,11 @@
-"""Versions of a model directory as folders of this machine."""
+"""Models that lie elsewhere as folders of this machine: versions of a model directory."""
 
 import fcntl
 import os
 import shutil
 import uuid
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from lmserve.errors import CorruptModelError
@@ -45,27 +47,42 @@ def local_folder(
         return directory.store.root / name / version
     # Another model under the same name and version, of another bucket for instance, is another.
     target = cache / name / f"{version}-{published.digest}"
+    return fetched_once(target, partial(_fetch, directory.store, f"{name}/{version}", published))
+
+
+def fetched_once(target: Path, fetch: Callable[[Path], None]) -> Path:
+    """A folder of a cache, which is filled by the first process that asks for it.
+
+    Of the folders beside it, those fetched last stay; the others are deleted.
+
+    Args:
+        target: the folder; it appears when it is complete.
+        fetch: fills a folder, which it makes.
+
+    Returns:
+        `target`.
+    """
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (target.parent / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not target.is_dir():
-            _fetch(directory.store, f"{name}/{version}", published, target)
+            unfinished = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+            try:
+                fetch(unfinished)
+                unfinished.rename(target)
+            except BaseException:
+                shutil.rmtree(unfinished, ignore_errors=True)
+                raise
             _forget(target.parent)
     return target
 
 
 def _fetch(store: RemoteStore, path: str, published: Published, target: Path) -> None:
-    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
-    try:
-        for name, record in published.files.items():
-            file = partial / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            store.get(f"{path}/{name}", file)
-            _check(file, record, f"{store.location}/{path}/{name}")
-        partial.rename(target)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+    for name, record in published.files.items():
+        file = target / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        store.get(f"{path}/{name}", file)
+        _check(file, record, f"{store.location}/{path}/{name}")
 
 
 def _check(file: Path, expected: FileRecord, place: str) -> None:

@@ -20,7 +20,7 @@ from lmserve.publishing.records import (
     Published,
     record_bytes,
 )
-from lmserve.publishing.stores import Source
+from lmserve.remote_folder import Source
 
 _DIGEST_CHARACTERS = 12
 

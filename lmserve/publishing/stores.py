@@ -13,15 +13,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 from typing import Protocol
 
-from pyarrow import fs
-
 from lmserve.publishing.naming import is_name
 from lmserve.publishing.records import MAX_RECORD_BYTES, PUBLISHED_FILE
-from lmserve.text.storage import file_system, is_url, remote, shown
-
-# A file's source: another file, or its bytes.
-Source = Path | bytes
-_COPY_BYTES = 8 << 20
+from lmserve.remote_folder import RemoteFolder, Source
+from lmserve.text.storage import is_url
 
 
 class Store(Protocol):
@@ -135,48 +130,29 @@ class RemoteStore:
     """An object store, or another file system that Arrow or fsspec reach by a URL."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
-        self._system, root = file_system(url)
-        self._root = root.rstrip("/")
+        self._folder = RemoteFolder(url)
 
     @property
     def location(self) -> str:
         """See `Store`."""
-        return shown(self._url.partition("?")[0])
+        return self._folder.location
 
     def read(self, path: str) -> bytes | None:
         """See `Store`."""
-
-        def read() -> bytes | None:
-            place = self._at(path)
-            if self._system.get_file_info(place).type is not fs.FileType.File:
-                return None
-            with self._system.open_input_stream(place, compression=None) as file:
-                return bytes(file.read(MAX_RECORD_BYTES + 1))
-
-        content: bytes | None = remote(self._url, read)
-        return content
+        return self._folder.read(path, MAX_RECORD_BYTES + 1)
 
     def write(self, path: str, data: bytes) -> None:
         """See `Store`."""
-        remote(self._url, lambda: self._put(path, data))
+        self._folder.put(path, data)
 
     def folders(self, path: str = "") -> list[str]:
         """See `Store`."""
-        selector = fs.FileSelector(self._at(path), allow_not_found=True)
-        infos = remote(self._url, lambda: self._system.get_file_info(selector))
-        found = (info.base_name for info in infos if info.type is fs.FileType.Directory)
-        return sorted(name for name in found if is_name(name))
+        return list(filter(is_name, self._folder.folders(path)))
 
     def add(self, path: str, files: Mapping[str, Source], published: bytes) -> None:
         """See `Store`."""
-
-        def put() -> None:
-            for name, source in files.items():
-                self._put(f"{path}/{name}", source)
-            self._put(f"{path}/{PUBLISHED_FILE}", published)
-
-        remote(self._url, put)
+        for name, source in {**files, PUBLISHED_FILE: published}.items():
+            self._folder.put(f"{path}/{name}", source)
 
     def locked(self, name: str) -> AbstractContextManager[object]:
         """See `Store`."""
@@ -184,29 +160,7 @@ class RemoteStore:
 
     def get(self, path: str, target: Path) -> None:
         """Copies a file of the store to a file of this machine."""
-
-        def get() -> None:
-            with (
-                self._system.open_input_stream(self._at(path), compression=None) as source,
-                target.open("wb") as file,
-            ):
-                shutil.copyfileobj(source, file, _COPY_BYTES)
-
-        remote(self._url, get)
-
-    def _at(self, path: str) -> str:
-        return f"{self._root}/{path}" if path else self._root
-
-    def _put(self, path: str, source: Source) -> None:
-        place = self._at(path)
-        # Object stores have no folders and need none; other file systems do.
-        self._system.create_dir(place.rpartition("/")[0])
-        with self._system.open_output_stream(place, compression=None) as target:
-            if isinstance(source, bytes):
-                target.write(source)
-                return
-            with source.open("rb") as file:
-                shutil.copyfileobj(file, target, _COPY_BYTES)
+        self._folder.get(path, target)
 
 
 def place(source: Source, target: Path) -> None:

@@ -87,16 +87,28 @@ class RecurrentManifest(BaseModel):
             ModelError: the folder holds no network.
             CorruptModelError: the manifest or a file was changed or cut short.
         """
-        path = folder / MANIFEST_FILE
-        content = read_manifest(folder, writer="lmserve train")
-        try:
-            manifest = cls.model_validate_json(content)
-        except ValidationError as error:
-            raise CorruptModelError(
-                f"{path} is no valid manifest: {error}", "Train the model again, or copy it again."
-            ) from error
+        manifest = cls.parse(read_manifest(folder, writer="lmserve train"), str(folder))
         manifest._check(folder)
         return manifest
+
+    @classmethod
+    def parse(cls, written: bytes, place: str) -> "RecurrentManifest":
+        """A manifest as it was written; whether the files fit it is not looked at.
+
+        Args:
+            written: its bytes.
+            place: the model's folder, for errors.
+
+        Raises:
+            CorruptModelError: it is no network's.
+        """
+        try:
+            return cls.model_validate_json(written)
+        except ValidationError as error:
+            raise CorruptModelError(
+                f"{place}/{MANIFEST_FILE} is no valid manifest: {error}",
+                "Train the model again, or copy it again.",
+            ) from error
 
     def _check(self, folder: Path) -> None:
         found = {

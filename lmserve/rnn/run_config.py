@@ -8,7 +8,7 @@ from typing import Any
 from lmserve.errors import OptionError
 from lmserve.ngram.limiting import ALL_WORDS, VocabularyLimit
 from lmserve.rnn.config import NetworkConfig, TrainingConfig
-from lmserve.text.sources import DEFAULT_COLUMN, file_stat, find_files
+from lmserve.text.sources import DEFAULT_COLUMN, file_stat, find_files, shown
 from lmserve.text.special_tokens import SpecialTokens
 from lmserve.text.tokenization import Tokenization
 
@@ -20,7 +20,10 @@ class RunConfig:
     Attributes:
         inputs: the text to train on: files, URLs and patterns.
         valid: the text that perplexities are measured on after every epoch.
-        output: folder of the model to make.
+        output: folder of the model to make; of one at a URL, only the name counts.
+        url: where the model goes instead of a folder, see `stored_runs`.
+        temp_dir: of a training at a URL, where each machine keeps its part meanwhile; None is the
+            system's folder for such.
         network: what is trained.
         training: how.
         special_tokens: what to do about `<s>`, `</s>`, `<unk>` in the text.
@@ -37,6 +40,8 @@ class RunConfig:
     inputs: tuple[str, ...]
     valid: tuple[str, ...]
     output: Path
+    url: str | None = None
+    temp_dir: Path | None = None
     network: NetworkConfig = field(default_factory=NetworkConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     special_tokens: SpecialTokens = SpecialTokens.ERROR
@@ -63,6 +68,11 @@ class RunConfig:
     def folder(self) -> Path:
         """The folder of the unfinished training."""
         return self.output.with_name(f"{self.output.name}.training")
+
+    @property
+    def place(self) -> str:
+        """Where the model goes, to be shown."""
+        return str(self.output) if self.url is None else shown(self.url)
 
     def facts(self) -> dict[str, Any]:
         """What must be the same for a training to be resumed."""

@@ -17,7 +17,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,12 @@ from lmserve.rnn.training import Listener, Task, Trainer
 from lmserve.rnn.workers import Workers
 from lmserve.text.sources import BLOCK_BYTES, find_files, split
 
-_FACTS_FILE = "run.json"
+FACTS_FILE = "run.json"
+# What a worker that is stopped by its own error leaves for whoever started it.
+ERROR_FILE = "error.json"
+
+# Told of a checkpoint.
+Keep = Callable[[Path], None]
 
 
 def check(config: RunConfig) -> None:
@@ -90,7 +95,7 @@ def prepare(config: RunConfig) -> None:
         if config.tokenizer_file is not None:
             config.tokenization.keep(config.tokenizer_file, model)
         _read_texts(config, partial)
-        (partial / _FACTS_FILE).write_text(json.dumps(config.facts(), indent=2) + "\n")
+        (partial / FACTS_FILE).write_text(json.dumps(config.facts(), indent=2) + "\n")
         partial.rename(config.folder)
     except BaseException:
         shutil.rmtree(partial)
@@ -131,10 +136,21 @@ def _read_texts(config: RunConfig, folder: Path) -> None:
     np.save(folder / "valid.npy", valid)
 
 
-def train(config: RunConfig, workers: Workers, listen: Listener = lambda _: None) -> None:
+def train(
+    config: RunConfig,
+    workers: Workers,
+    listen: Listener = lambda _: None,
+    keep: Keep = lambda _: None,
+) -> None:
     """Trains to the end what was prepared; called by every worker.
 
     The first worker then completes the model's folder.
+
+    Args:
+        config: what to train.
+        workers: this process among those that train.
+        listen: told of steps and epochs, on the first worker.
+        keep: told of checkpoints, on the first worker.
     """
     model = config.folder / "model"
     numbering = Numbering.of(Vocabulary.open(model))
@@ -149,6 +165,7 @@ def train(config: RunConfig, workers: Workers, listen: Listener = lambda _: None
         folder=config.folder / "checkpoints",
         checkpoint_every=config.checkpoint_every,
         probe_lags=config.probe_lags,
+        keep=keep,
     )
     trainer = Trainer(task, workers, listen)
     progress = trainer.run()
@@ -233,7 +250,7 @@ def run_name(config: RunConfig) -> str:
 
 
 def _facts_file(config: RunConfig) -> Path:
-    return config.folder / _FACTS_FILE
+    return config.folder / FACTS_FILE
 
 
 def _check_output(config: RunConfig) -> None:
@@ -252,15 +269,26 @@ def _check_output(config: RunConfig) -> None:
 
 
 def _check_facts(config: RunConfig, facts: dict[str, Any]) -> None:
+    compare_facts(facts, _facts_file(config).read_bytes(), str(config.folder))
+
+
+def compare_facts(facts: dict[str, Any], written: bytes, place: str) -> None:
+    """Raises `TrainingError` where a training to be resumed was of other settings or texts.
+
+    Args:
+        facts: as they are now.
+        written: those that were kept.
+        place: where the training lies, for errors.
+    """
     try:
-        kept = json.loads(_facts_file(config).read_bytes())
+        kept = json.loads(written)
     except ValueError as error:
         raise TrainingError(
-            f"{_facts_file(config)} is damaged: {error}", "Delete that folder to start anew."
+            f"{place}/{FACTS_FILE} is damaged: {error}", "Delete that folder to start anew."
         ) from error
     changed = sorted(name for name in facts if facts[name] != kept.get(name))
     if changed:
         raise TrainingError(
-            f"{', '.join(changed)} changed since the training in {str(config.folder)!r} began",
+            f"{', '.join(changed)} changed since the training in {place!r} began",
             "Give the same options and texts as then, or delete that folder to start anew.",
         )

@@ -50,6 +50,10 @@ class Log:
     valid_perplexity: float | None = None
     horizons: list[int | None] = field(default_factory=list)
 
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: numbers that it cannot write become None."""
+        return _finite(asdict(self))
+
 
 class StepLog:
     """Collects steps, and writes what they came to.
@@ -120,7 +124,7 @@ class StepLog:
         )
         if self._path is not None:
             with self._path.open("a") as file:
-                file.write(json.dumps(_finite(asdict(log)), allow_nan=False) + "\n")
+                file.write(json.dumps(log.as_dict(), allow_nan=False) + "\n")
         self.begin()
         return log
 

@@ -48,6 +48,7 @@ class Task:
         folder: of the run: checkpoints and `STEPS_FILE`. All workers see it.
         checkpoint_every: seconds between checkpoints; there is one after every epoch as well.
         probe_lags: measure the memory horizon after every epoch, up to so many words; 0 for not.
+        keep: told of every checkpoint that was written, on the first worker.
     """
 
     network: NetworkConfig
@@ -60,6 +61,7 @@ class Task:
     vocabulary: str = ""
     checkpoint_every: float = 60.0
     probe_lags: int = 0
+    keep: Callable[[Path], None] = lambda _: None
 
 
 Listener = Callable[[Log | Epoch], None]
@@ -245,7 +247,7 @@ class Trainer:
         loss, tokens = self.workers.sum(self.progress.loss, self.progress.tokens)
         if self.workers.first:
             progress = self.progress.model_copy(update={"loss": loss, "tokens": int(tokens)})
-            write_checkpoint(
+            written = write_checkpoint(
                 self.task.folder,
                 progress,
                 self.network,
@@ -254,6 +256,7 @@ class Trainer:
                 self.average,
                 states,
             )
+            self.task.keep(written)
         self.workers.wait()
 
     def _done(self) -> float:

@@ -5,7 +5,7 @@ from itertools import groupby
 
 # Scored in one go: little enough for others to have their turn, enough to be worth a thread. Lines
 # are limited, too, as an empty one is one byte and its answer 70.
-BLOCK_BYTES = 1 << 18
+BLOCK_BYTES = 1 << 19
 BLOCK_LINES = 1 << 13
 
 

@@ -14,6 +14,7 @@ from lmserve.publishing import heldout
 from lmserve.publishing.directory import ModelDirectory
 from lmserve.publishing.fetching import local_folder
 from lmserve.publishing.records import Pointer
+from lmserve.publishing.remote_models import model_folder
 from lmserve.service import tracing
 from lmserve.service.cache import CachePolicy, ScoreCache
 from lmserve.service.metrics import ServiceMetrics
@@ -44,13 +45,14 @@ class ModelOpener:
     device: str
     model_cache: Path
 
-    def folder(self, folder: Path) -> ServedModel:
-        """The model in a folder, under the folder's name.
+    def folder(self, location: str | Path) -> ServedModel:
+        """The model in a folder or at a URL, under its name there.
 
         Raises:
             ModelError: there is none.
             OptionError: this machine lacks the device.
         """
+        folder = model_folder(location, self.model_cache)
         model = open_warm(folder, self.device)
         version = model.digest[:_DIGEST_CHARACTERS]
         created_s = (folder / MANIFEST_FILE).stat().st_mtime

@@ -29,7 +29,7 @@ class ServiceSettings:
             requests go on. 4 KiB take an n-gram model some 0.5 ms, the way to a thread and back
             0.1 ms.
         poll_s: seconds between two looks at a model directory's pointers; each replica reads all.
-        blocks_in_flight: blocks of 256 KiB that one stream has in memory; all but one or two of
+        blocks_in_flight: blocks of 512 KiB that one stream has in memory; all but one or two of
             them are scored at the same time.
         max_sessions: WebSocket sessions at a time; further ones are told to come back later.
         max_session_idle_s: longest pause of a session's client between two messages.

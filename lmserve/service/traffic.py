@@ -5,7 +5,7 @@ from starlette.types import Message, Receive, Scope, Send
 from lmserve.service.metrics import ServiceMetrics
 
 # Bytes of one request that are told at once: its route's counters cost as much as a small message.
-_TOLD_BYTES = 1 << 16
+_TOLD_BYTES = 1 << 18
 
 
 class Traffic:

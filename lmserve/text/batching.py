@@ -7,9 +7,11 @@ words are looked up some at a time: the memory of all is asked for before the fi
 import numpy as np
 from numba import njit
 
+from lmserve.kernels import borrowing, inlined
 from lmserve.prefetching import prefetch
+from lmserve.text.scanning import scan_word
 from lmserve.text.special_tokens import DROP, EOS, FIRST_WORD, UNKNOWN
-from lmserve.text.word_table import OOV, Bytes, Ids, Offsets, find_word, hash_word
+from lmserve.text.word_table import OOV, Bytes, Ids, Offsets, equal_bytes, find_word
 
 _BATCH = 64
 # Stands in a batch for the end of a text.
@@ -72,22 +74,14 @@ def encode_texts(
     for t in range(texts):
         at, stop = offsets[t], offsets[t + 1]
         while True:
-            byte = np.uint8(32)
-            while at < stop:
-                byte = text[at]
-                if byte != 32 and byte != 10 and byte != 9 and byte != 13:
-                    break
+            while at < stop and _separates(text[at]):
                 at += 1
             begin = at
-            while at < stop:
-                byte = text[at]
-                if byte == 32 or byte == 10 or byte == 9 or byte == 13:
-                    break
-                at += 1
-            if at == begin:
+            if begin == stop:
                 begins[filled] = _TEXT_END
             else:
-                slot = np.int64(hash_word(text, begin, at) & mask)
+                at, _, h = scan_word(text, begin, stop)
+                slot = np.int64(h & mask)
                 prefetch(slots, slot)
                 begins[filled], ends[filled], batch_slots[filled] = begin, at, slot
             filled += 1
@@ -97,7 +91,7 @@ def encode_texts(
                     text, eos, policy, word_offsets, word_bytes, slots,
                 )  # fmt: skip
                 filled = 0
-            if at == begin:
+            if begin == stop:
                 break
     n, done = _flush(
         filled, begins, ends, batch_slots, ids, n, starts, done,
@@ -106,7 +100,7 @@ def encode_texts(
     return ids[:n], starts
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def _flush(
     filled: int,
     begins: Offsets,
@@ -154,7 +148,7 @@ def _flush(
     return n, done
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def _is_word(
     text: Bytes, begin: int, end: int, word: np.uint32, word_offsets: Offsets, word_bytes: Bytes
 ) -> bool:
@@ -163,7 +157,9 @@ def _is_word(
     start, stop = word_offsets[word], word_offsets[np.int64(word) + 1]
     if stop - start != end - begin or start < 0 or stop > len(word_bytes):
         return False
-    same = True
-    for i in range(end - begin):
-        same &= text[begin + i] == word_bytes[start + i]
-    return same
+    return equal_bytes(text, begin, word_bytes, start, end - begin)
+
+
+@inlined
+def _separates(byte: np.uint8) -> bool:
+    return bool((byte == 32) | (byte == 10) | (byte == 9) | (byte == 13))

@@ -1,8 +1,8 @@
 """Text as characters: each code point is a token."""
 
 import numpy as np
-from numba import njit
 
+from lmserve.kernels import borrowing
 from lmserve.text.scanning import Bytes
 
 # U+2581, a low line, as SentencePiece writes a space that is a token.
@@ -23,7 +23,7 @@ def split_characters(data: bytes) -> bytes:
     return output[: _split(text, output, _LOW_LINE)].tobytes()
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def _split(text: Bytes, output: Bytes, space: Bytes) -> int:
     n = 0
     i = 0
@@ -61,7 +61,7 @@ def _split(text: Bytes, output: Bytes, space: Bytes) -> int:
     return n
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def _sequence_length(text: Bytes, i: int) -> int:
     """Bytes of the valid UTF-8 sequence that starts at byte i; 1 if there is none.
 

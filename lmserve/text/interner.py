@@ -9,8 +9,8 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from lmserve.kernels import borrowing
 from lmserve.text.keyed_table import (
     ID_BITS,
     NOTHING,
@@ -33,7 +33,7 @@ from lmserve.text.word_table import Ids, Offsets
 _Number = TypeVar("_Number", bound=np.generic)
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def intern_words(
     text: Bytes,
     i: int,
@@ -70,7 +70,7 @@ def intern_words(
     """
     while i < len(text):
         begin = i
-        i, first, h = scan_word(text, begin)
+        i, first, h = scan_word(text, begin, len(text))
         word = EOS
         if i > begin:
             slot = find_keyed(text, begin, i, first, h, word_offsets, known_bytes, slots)
@@ -135,8 +135,8 @@ class Interner:
         """Interns the words of some complete lines.
 
         Returns:
-            tokens, uint32 [N], each line ended by `EOS`; and the byte offset of a special token
-            that `special_tokens` refuses, or -1.
+            tokens, uint32 [N], each line ended by `EOS`, which the next call writes over; and the
+            byte offset of a special token that `special_tokens` refuses, or -1.
         """
         # At most one token a byte, and one for a last line that has no end.
         if len(self._tokens) < len(data) + 1:
@@ -158,7 +158,7 @@ class Interner:
                 self._size,
             )
             if position == len(text) or refused_at >= 0:
-                return self._tokens[:n].copy(), refused_at
+                return self._tokens[:n], refused_at
             longest_word = len(text) - position
             self._grow(2 * len(self._counts), 2 * self._used_bytes + longest_word)
 

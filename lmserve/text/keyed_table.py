@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from lmserve.kernels import borrowing, inlined
 from lmserve.text.scanning import Bytes, load
 from lmserve.text.word_table import Offsets, equal_bytes, hash_word
 
@@ -19,7 +20,7 @@ NOTHING = np.uint64(0xFFFFFFFFFFFFFFFF)
 ID_BITS = np.uint64(0xFFFFFFFF)
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def keyed_entry(length: int, word: int) -> np.uint64:
     """The second number of a slot."""
     return np.uint64(length) << np.uint64(32) | np.uint64(word)
@@ -40,7 +41,7 @@ def build_keyed(word_offsets: Offsets, word_bytes: Bytes, size: int) -> Slots:
     return slots
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@inlined
 def find_keyed(
     text: Bytes,
     begin: int,

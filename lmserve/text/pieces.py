@@ -87,11 +87,13 @@ class Block:
             file; of a Parquet file, a row.
         line_starts: int64 [R], for records that are not lines: the line of `data` with which each
             begins.
+        written: of JSON Lines, the lines of the file that these records are.
     """
 
     data: bytes
     first_record: int
     line_starts: npt.NDArray[np.int64] | None = None
+    written: bytes | None = None
 
     def lines(self) -> list[bytes]:
         """The lines without their ends."""
@@ -106,18 +108,21 @@ class Block:
         return self.first_record + int(np.searchsorted(self.line_starts, line, "right")) - 1
 
 
-def document_block(texts: list[bytes | None], first_record: int) -> Block:
+def document_block(
+    texts: list[bytes | None], first_record: int, written: bytes | None = None
+) -> Block:
     """The lines of documents: a document ends its last line, if it has not ended it itself.
 
     Args:
         texts: the text of each record; None for a record that holds none, such as a blank line.
         first_record: number of records of the piece before these.
+        written: as in `Block`.
     """
     if None not in texts:
         joined = b"\n".join([*cast(list[bytes], texts), b""])
         if joined.count(b"\n") == len(texts):
             # As with one sentence a record, where time counts.
-            return Block(joined, first_record, np.arange(len(texts)))
+            return Block(joined, first_record, np.arange(len(texts)), written)
     parts = [b"" if t is None else t if t.endswith(b"\n") else t + b"\n" for t in texts]
     counts = np.array([part.count(b"\n") for part in parts], np.int64)
-    return Block(b"".join(parts), first_record, np.cumsum(counts) - counts)
+    return Block(b"".join(parts), first_record, np.cumsum(counts) - counts, written)

@@ -7,7 +7,8 @@ byte of a number that is zero; above the lowest mark there may be false ones, wh
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from lmserve.kernels import borrowing, inlined
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -22,19 +23,19 @@ _NOT_FOURS = np.uint64(0xFBFBFBFBFBFBFBFB)
 _INDICES = np.uint64(0x0001020304050607)
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def signed(value: np.uint64) -> int:
     """A small number as a signed one: with those that are not, Numba would go on in floats."""
     return np.int64(value)  # type: ignore[return-value]
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def _byte(text: Bytes, i: int, place: int) -> np.uint64:
     # An unsigned index is not checked for being negative.
     return np.uint64(text[np.uint64(i)]) << np.uint64(8 * place)
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def load(text: Bytes, begin: int, end: int) -> np.uint64:
     """text[begin:begin + 8] as a number, bytes from `end` on as zeros; `begin` is not negative."""
     value = np.uint64(0)
@@ -51,12 +52,12 @@ def load(text: Bytes, begin: int, end: int) -> np.uint64:
     return value
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def _zero_bytes(value: np.uint64) -> np.uint64:
     return (value - _ONES) & ~value & _HIGHS
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def word_bytes_before_separator(value: np.uint64) -> tuple[int, np.uint64]:
     """How many of eight bytes come before the first space, tab, carriage return or line feed.
 
@@ -74,14 +75,14 @@ def word_bytes_before_separator(value: np.uint64) -> tuple[int, np.uint64]:
     return signed((first * _INDICES) >> np.uint64(56)), value & (first - np.uint64(1))
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def mix(h: np.uint64, value: np.uint64) -> np.uint64:
     """Takes eight more bytes into a hash."""
     h = (h ^ value) * np.uint64(0x9E3779B97F4A7C15)
     return h ^ (h >> np.uint64(32))
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def finish(h: np.uint64, length: int) -> np.uint64:
     """Takes a word's length into its hash and mixes all 64 bits, as Murmur3 ends."""
     h ^= np.uint64(length)
@@ -90,15 +91,19 @@ def finish(h: np.uint64, length: int) -> np.uint64:
     return h ^ (h >> np.uint64(33))
 
 
-@njit(cache=True, nogil=True, forceinline=True)
-def scan_word(text: Bytes, begin: int) -> tuple[int, np.uint64, np.uint64]:
+@inlined
+def scan_word(text: Bytes, begin: int, n: int) -> tuple[int, np.uint64, np.uint64]:
     """The word that starts at `begin`, in one pass.
+
+    Args:
+        text: uint8 [B].
+        begin: not negative.
+        n: where the text ends, at most B: whatever comes from there on.
 
     Returns:
         The byte after it (`begin`, where there is none); its first eight bytes, zeros after a
         shorter word; its hash, which is that of `lmserve.text.word_table.hash_word`.
     """
-    n = len(text)
     first = load(text, begin, n)
     length, first = word_bytes_before_separator(first)
     h = mix(np.uint64(0), first)

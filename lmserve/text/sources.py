@@ -141,7 +141,7 @@ def _blocks(piece: Piece, block_bytes: int) -> Iterator[Block]:
             if piece.format is Format.LINES:
                 yield Block(data, first)
             else:
-                yield document_block(parse_json_lines(data, piece.column), first)
+                yield document_block(parse_json_lines(data, piece.column), first, data)
             first += lines
     except RecordError as error:
         place = _place(piece, first + error.index)

@@ -7,13 +7,14 @@ That is how KenLM's estimator splits text, and no encoding is assumed.
 import numpy as np
 from numba import njit
 
+from lmserve.kernels import borrowing
 from lmserve.text.interner import Interner
 from lmserve.text.scanning import scan_word
 from lmserve.text.special_tokens import DROP, EOS, FIRST_WORD, STOP, UNKNOWN, SpecialTokens
 from lmserve.text.word_table import OOV, Bytes, Ids, Offsets, build_slots, find_word
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def _count_lines(text: Bytes) -> int:
     lines = 1 if len(text) > 0 and text[-1] != 10 else 0
     for byte in text:
@@ -54,7 +55,7 @@ def encode(
     i = 0
     while i < len(text):
         begin = i
-        i, _, _ = scan_word(text, begin)
+        i, _, _ = scan_word(text, begin, len(text))
         if i > begin:
             word = find_word(text, begin, i, word_offsets, word_bytes, slots)
             if word < FIRST_WORD:

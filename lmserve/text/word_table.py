@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from lmserve.kernels import borrowing, inlined
 from lmserve.text.scanning import Bytes as Bytes
 from lmserve.text.scanning import finish, load, mix
 
@@ -23,7 +24,7 @@ Ids = npt.NDArray[np.uint32]
 Offsets = npt.NDArray[np.int64]
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def hash_word(text: Bytes, begin: int, end: int) -> np.uint64:
     """64-bit hash of text[begin:end], eight bytes at a time; the same on every platform."""
     h = np.uint64(0)
@@ -32,7 +33,7 @@ def hash_word(text: Bytes, begin: int, end: int) -> np.uint64:
     return finish(h, end - begin)
 
 
-@njit(cache=True, nogil=True)
+@borrowing
 def equal_bytes(a: Bytes, a_begin: int, b: Bytes, b_begin: int, length: int) -> bool:
     """Whether a[a_begin:a_begin + length] and b[b_begin:b_begin + length] are the same bytes."""
     for i in range(0, length, 8):
@@ -54,7 +55,7 @@ def build_slots(word_offsets: Offsets, word_bytes: Bytes, size: int) -> Ids:
     return slots
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@inlined
 def find_slot(
     text: Bytes, begin: int, end: int, word_offsets: Offsets, word_bytes: Bytes, slots: Ids
 ) -> np.uint64:
@@ -80,7 +81,7 @@ def find_slot(
     return slot
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@inlined
 def find_word(
     text: Bytes, begin: int, end: int, word_offsets: Offsets, word_bytes: Bytes, slots: Ids
 ) -> np.uint32:

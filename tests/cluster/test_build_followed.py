@@ -72,7 +72,7 @@ def test_metrics_say_what_the_summary_says(text: Path, tmp_path: Path, expected:
     words = next(stage["rows"] for stage in summary["stages"] if stage["name"] == "tokenize")
     assert value(registry, "words_total") == words
     assert value(registry, "temporary_bytes") > 0
-    page = write_build_report(config).read_text()
+    page = Path(write_build_report(config)).read_text()
     assert "started again 2 times" in page
     assert expected in page
 
@@ -80,7 +80,7 @@ def test_metrics_say_what_the_summary_says(text: Path, tmp_path: Path, expected:
 def test_counts_leave_a_page_that_no_reader_takes_for_data(tiny_text: Path, tmp_path: Path) -> None:
     config = CountsConfig(inputs=(str(tiny_text),), output=tmp_path / "counts", order=2)
     counts = count(config, on_ray=False)
-    path = write_build_report(config)
+    path = Path(write_build_report(config))
     assert path.name == "_report.html"
     assert f"{counts.rows[1]:,}" in path.read_text()
     assert "No worker died" in path.read_text()
@@ -89,7 +89,7 @@ def test_counts_leave_a_page_that_no_reader_takes_for_data(tiny_text: Path, tmp_
 def test_a_page_changes_nothing_of_a_model(tiny_text: Path, tmp_path: Path) -> None:
     config = BuildConfig(inputs=(str(tiny_text),), output=tmp_path / "a <b>", order=2)
     digest = build(config, on_ray=False).digest
-    page = write_build_report(config).read_text()
+    page = Path(write_build_report(config)).read_text()
     assert "a &lt;b&gt;" in page
     assert "<script" not in page
     again = BuildConfig(inputs=(str(tiny_text),), output=config.output, order=2, overwrite=True)

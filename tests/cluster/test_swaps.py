@@ -1,23 +1,18 @@
 """Two replicas behind HAProxy under load: a swap and a killed replica, and no request is lost."""
 
 import csv
-import http.client
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx
 import psutil
 import pytest
+from steady_load import Load, wait_for
 
 import lmserve
 from cluster.proxying import check_haproxy, haproxy_environment
@@ -27,21 +22,12 @@ from lmserve.errors import ModelError, OptionError
 from lmserve.publishing.directory import ModelDirectory
 from lmserve.publishing.publishing import publish
 
-CONNECTIONS = 4
-
 
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def wait_for(holds: Callable[[], bool], seconds: float) -> None:
-    deadline_s = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.1)
 
 
 class Service:
@@ -74,50 +60,6 @@ class Service:
             except psutil.NoSuchProcess:
                 continue
         return found
-
-
-class Load:
-    """Connections that ask all the time, each request once.
-
-    `failures` has all that was not answered with 200.
-    """
-
-    def __init__(self, url: str) -> None:
-        self.digests: list[str] = []
-        self.failures: list[str] = []
-        self._url = url
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._ask, args=(i,)) for i in range(CONNECTIONS)]
-
-    def __enter__(self) -> "Load":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def answers(self) -> int:
-        return len(self.digests)
-
-    def _ask(self, number: int) -> None:
-        connection = http.client.HTTPConnection(urlsplit(self._url).netloc, timeout=60)
-        with closing(connection):
-            while not self._stop.wait(0.01):
-                body = json.dumps({"text": f"w{number} w{len(self.digests)}"})
-                try:
-                    connection.request("POST", "/v1/score", body)
-                    answer = connection.getresponse()
-                    content = answer.read()
-                except (OSError, http.client.HTTPException) as error:
-                    self.failures.append(repr(error))
-                    continue
-                if answer.status != 200:
-                    self.failures.append(content.decode())
-                else:
-                    self.digests.append(answer.headers["x-model-digest"])
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,11 @@ from cluster.config import BuildConfig
 from jobs.evaluate import evaluate
 from jobs.info import info
 from jobs.next_words import next_words
-from jobs.shell import parse_size, run_app
+from jobs.shell import run_app
 from lmserve.errors import InputError, LmserveError, OptionError
 from lmserve.ngram.discounting import FALLBACK_DISCOUNTS
 from lmserve.ngram.smoothing_methods import SmoothingOptions
+from lmserve.sizes import parse_size
 
 MARKS = ("[applause]", "[/i]", ":smile:", "[red]")
 
@@ -33,6 +34,34 @@ def test_sizes(text: str, size: int) -> None:
 def test_what_is_no_size_is_an_error_of_the_user(text: str) -> None:
     with pytest.raises(OptionError, match="is no size"):
         parse_size(text)
+
+
+STOPPED = """
+import signal, sys, time
+from jobs.shell import run
+
+class Stopped:
+    def __del__(self) -> None:
+        signal.raise_signal(signal.{number})
+
+def job() -> None:
+    try:
+        {stop}
+        time.sleep(20)
+    finally:
+        print("unwound", file=sys.stderr)
+
+run(job)
+"""
+
+
+# A finaliser's exceptions are lost.
+@pytest.mark.parametrize("stop", ["signal.raise_signal(signal.{number})", "Stopped()"])
+@pytest.mark.parametrize(("number", "status"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_signals_end_a_job_in_good_order(stop: str, number: str, status: int) -> None:
+    script = STOPPED.format(number=number, stop=stop.format(number=number))
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (status, "unwound\n")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +84,7 @@ def test_words_and_names_are_printed_as_they_are(
     marked_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(marked_folder)
-    model = Path("[i]model")
+    model = "[i]model"
     next_words(model, "")
     shown = capsys.readouterr().out
     assert all(mark in shown for mark in MARKS)

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from corpora import zipf_text
 from programs import output, run
+from s3_server import running_s3
+
+from lmserve.remote_folder import RemoteFolder
 
 TINY = ["embedding_size=8", "hidden_size=8", "epochs=2", "batch_size=4", "length=8", "threads=1"]
 
@@ -53,6 +56,24 @@ def test_it_leaves_a_report_and_a_log(trained: Path) -> None:
     steps = [json.loads(line) for line in lines]
     assert steps[-1]["done"] == 1
     assert steps[-1]["valid_perplexity"] > 1
+
+
+def test_a_network_at_a_url_is_the_same(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    settings = [part for setting in TINY for part in ("--set", setting)]
+    texts = [trained / "train.txt", "--valid", trained / "valid.txt"]
+    with running_s3() as (query, _):
+        url = f"s3://bucket/net{query}"
+        result = run("train", *texts, "-o", url, *settings, "--temp-dir", tmp_path)
+        assert result.returncode == 0, result.stderr
+        assert "epoch 2.00" in result.stderr
+        assert "pictures: s3://bucket/net/report.html" in result.stderr
+        there, here = (json.loads(output("info", net, "--json")) for net in (url, trained / "net"))
+        assert there["digest"] == here["digest"]
+        assert RemoteFolder(url).exists("report.html")
+        assert "exists already" in run("train", *texts, "-o", url, *settings).stderr
 
 
 def test_the_output_is_not_lost_to_a_second_training(trained: Path) -> None:

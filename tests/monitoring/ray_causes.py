@@ -16,6 +16,7 @@ from prometheus_server import free_port
 from watched_nodes import Node
 
 from lmserve.metrics import membership
+from lmserve.metrics.sharing import CHOICE_VARIABLE
 
 # A Ray for this machine only, which others' settings do not lock.
 _OPEN = {"RAY_AUTH_MODE": "disabled"}
@@ -29,7 +30,7 @@ def replicas_and_workers_are_killed(node: Node) -> None:
     with (
         # Its sockets need a short path.
         TemporaryDirectory(prefix="lm", ignore_cleanup_errors=True) as folder,
-        running_ray(Path(folder)) as (ray, address),
+        running_ray(Path(folder), node.folder) as (ray, address),
         lmserve(node, "serve", model, "--replicas=2", f"--port={free_port()}", address),
     ):
         node.sees(all_live)
@@ -82,14 +83,19 @@ def lmserve(node: Node, *arguments: object) -> "Iterator[subprocess.Popen[str]]"
 
 
 @contextmanager
-def running_ray(folder: Path) -> Iterator[tuple[psutil.Process, str]]:
-    """A Ray for two replicas and a worker, and the option that names it."""
+def running_ray(folder: Path, metrics: Path) -> Iterator[tuple[psutil.Process, str]]:
+    """A Ray for two replicas and a worker, and the option that names it.
+
+    Args:
+        folder: for its own files.
+        metrics: where its node counts, and so do replicas on it.
+    """
     port = free_port()
     ray = Path(sys.executable).with_name("ray")
     command = [str(ray), "start", "--head", "--block", f"--port={port}", "--num-cpus=3"]
     command += [f"--temp-dir={folder}", "--include-dashboard=false", "--disable-usage-stats"]
     command += ["--object-store-memory=200000000"]
-    environment = os.environ | _OPEN | {"PYTHONUNBUFFERED": "1"}
+    environment = os.environ | _OPEN | {CHOICE_VARIABLE: str(metrics), "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, env=environment, text=True, start_new_session=True
     ) as process:

@@ -207,11 +207,13 @@ def test_a_model_that_was_changed_is_not_published(
     assert directory.names() == []
 
 
-def test_folders_of_models_are_told_from_models(tiny_model_path: Path, tmp_path: Path) -> None:
+def test_folders_of_models_are_told_from_models(
+    s3: tuple[str, pyarrow.fs.S3FileSystem], tiny_model_path: Path, tmp_path: Path
+) -> None:
     assert not is_directory(tiny_model_path)
     assert not is_directory(tmp_path / "none")
     assert is_directory(tmp_path)
-    assert is_directory("s3://bucket/models")
+    assert is_directory(s3[0])
 
 
 def test_versions_of_an_object_store_are_fetched_once(

@@ -15,7 +15,7 @@ MILLION = 10**6
 def interned(*blocks: bytes) -> tuple[list[bytes], np.ndarray, Counter[bytes]]:
     """The words of all tokens, the last block's ids, and the counts of words that occurred."""
     interner = Interner(SpecialTokens.ERROR)
-    ids = np.concatenate([interner.tokenize(block)[0] for block in blocks])
+    ids = np.concatenate([interner.tokenize(block)[0].copy() for block in blocks])
     offsets, data, counts = interner.words()
     vocabulary = data.tobytes()
     words = [vocabulary[a:b] for a, b in pairwise(offsets)]

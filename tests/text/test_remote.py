@@ -6,6 +6,7 @@ import gzip
 import http.server
 import json
 import lzma
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from s3_server import running_s3
 
 from lmserve.errors import DependencyError, InputError
 from lmserve.text.sources import find_files, line_number, read_blocks, require_regular, split
-from lmserve.text.storage import shown
+from lmserve.text.storage import file_system, shown
 
 LINES = b"".join(b"line %d\n" % (i * 7919 % 1000) for i in range(3000))
 
@@ -41,6 +42,19 @@ def s3() -> Iterator[tuple[str, pyarrow.fs.S3FileSystem]]:
 def put(system: pyarrow.fs.FileSystem, path: str, data: bytes) -> None:
     with system.open_output_stream(path, compression=None) as file:
         file.write(data)
+
+
+@pytest.mark.parametrize("in_url", [False, True])
+def test_who_has_keys_asks_no_machine_for_others(
+    s3: tuple[str, pyarrow.fs.S3FileSystem], monkeypatch: pytest.MonkeyPatch, in_url: bool
+) -> None:
+    # Set first, so that it is taken back at the end.
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "")
+    monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
+    if in_url:
+        monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    file_system(f"s3://{'key:secret@' if in_url else ''}bucket/plain{s3[0]}")
+    assert os.environ["AWS_EC2_METADATA_DISABLED"] == "true"
 
 
 def test_s3_is_read_in_ranges(s3: tuple[str, pyarrow.fs.S3FileSystem]) -> None:

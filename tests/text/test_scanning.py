@@ -21,7 +21,7 @@ def test_a_word_ends_before_the_first_separator(data: bytes, drawn: st.DataObjec
     expected = begin
     while expected < len(data) and data[expected] not in SEPARATORS:
         expected += 1
-    end, first, h = scan_word(as_array(data), begin)
+    end, first, h = scan_word(as_array(data), begin, len(data))
     assert end == expected
     assert first == int.from_bytes(data[begin:end][:8], "little")
     if end > begin:

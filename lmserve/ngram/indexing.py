@@ -1,0 +1,170 @@
+"""Making the hash index of a finished model, level by level, segments side by side."""
+
+import os
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import psutil
+
+from lmserve.errors import ModelError
+from lmserve.ngram.buckets import BUCKET_WORDS, SEGMENT, fill, group
+from lmserve.ngram.hash_index import (
+    INDEX_FACTS_FILE,
+    INDEX_FILE,
+    IndexFacts,
+    first_bucket,
+    index_words,
+    level_buckets,
+    slots_sha256,
+)
+from lmserve.ngram.hashes import hash_children, hash_words
+from lmserve.ngram.model import NgramModel
+from lmserve.ngram.packing import Uint64s
+from lmserve.ngram.probe_window import MAX_ORDER
+from lmserve.ngram.tables import partial_name
+from lmserve.ngram.unpacking import read_values, unpack_words
+
+# Buckets filled by one thread at a time: 4 MB.
+_PART_BUCKETS = SEGMENT
+_SEEDS = 8
+
+
+def _tell_nobody(_: int) -> None:
+    """For whoever doesn't want to know."""
+
+
+def index_model(model: NgramModel, on_rows: Callable[[int], None] = _tell_nobody) -> int:
+    """Writes a model's hash index into its folder.
+
+    It takes about 40 bytes of memory for each n-gram of the two largest levels.
+
+    Args:
+        model: of order 2 to `MAX_ORDER`.
+        on_rows: told, from several threads, how many more n-grams are indexed.
+
+    Returns:
+        The size of the index in bytes.
+
+    Raises:
+        ModelError: the model's order is another, the disk has no room, or no seed makes all hashes
+            different.
+        CorruptModelError: the model is damaged.
+    """
+    if not 2 <= model.order <= MAX_ORDER:
+        raise ModelError(
+            f"{model.folder} has order {model.order}, and an index is for 2 to {MAX_ORDER}",
+            "Score without an index: it is only faster with one.",
+        )
+    _require_room(model)
+    path = model.folder / INDEX_FILE
+    unfinished = partial_name(path)
+    try:
+        for seed in range(_SEEDS):
+            if _write_slots(model, unfinished, seed, on_rows):
+                break
+        else:
+            raise ModelError(
+                f"{model.folder}: n-grams have equal hashes by {_SEEDS} seeds in a row",
+                "Check the model: lmserve info --verify.",
+            )
+        slots = np.lib.format.open_memmap(unfinished, mode="r")
+        facts = IndexFacts(
+            digest=model.manifest.digest,
+            seed=seed,
+            buckets=level_buckets(model.manifest),
+            sha256=slots_sha256(slots),
+        )
+        # Last, as it says that there is an index; first gone, as it tells of another.
+        (model.folder / INDEX_FACTS_FILE).unlink(missing_ok=True)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    written = partial_name(model.folder / INDEX_FACTS_FILE)
+    written.write_text(facts.model_dump_json(indent=2) + "\n")
+    written.replace(model.folder / INDEX_FACTS_FILE)
+    return path.stat().st_size
+
+
+def _require_room(model: NgramModel) -> None:
+    needed = 8 * index_words(model.manifest.ngrams[0], level_buckets(model.manifest))
+    free = shutil.disk_usage(model.folder).free
+    if needed > free:
+        raise ModelError(
+            f"an index of {model.folder} has {needed / 1e6:,.0f} MB, and its disk has "
+            f"{free / 1e6:,.0f} MB free",
+            "Make room there, or copy the model to a larger disk.",
+        )
+
+
+def _write_slots(model: NgramModel, path: Path, seed: int, on_rows: Callable[[int], None]) -> bool:
+    """Writes all buckets; False if two n-grams have the same hash."""
+    counts = level_buckets(model.manifest)
+    unigrams = _unigrams(model)
+    start = first_bucket(len(unigrams))
+    shape = (index_words(len(unigrams), counts),)
+    hashes = hash_words(len(unigrams), np.uint64(seed))
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": "<u8", "fortran_order": False, "shape": shape}
+        )
+        written_bytes = file.tell()
+        file.write(unigrams.data)
+        file.truncate(written_bytes + 8 * start)
+        for levels in unpack_words(model):
+            if len(levels) == 1:
+                continue
+            below, level = levels[-2:]
+            hashes = hash_children(hashes, below.first_child, level.words, np.uint64(seed))
+            buckets = counts[len(levels) - 2]
+            write = partial(_write, file, written_bytes + 8 * start)
+            if not _fill_level(model, len(levels), hashes, buckets, write, on_rows):
+                return False
+            start += buckets * BUCKET_WORDS
+    return True
+
+
+def _write(file: BinaryIO, begin: int, part_begin: int, part: Uint64s) -> None:
+    """Writes words of a level, from which on `begin` is in bytes, `part_begin` in words."""
+    left = part.data.cast("B")
+    at = begin + 8 * part_begin
+    while left:
+        count = os.pwrite(file.fileno(), left, at)
+        left, at = left[count:], at + count
+
+
+def _unigrams(model: NgramModel) -> Uint64s:
+    log10_prob, log10_backoff = read_values(model, 1, 0, model.manifest.ngrams[0])
+    backoffs = log10_backoff.view(np.uint32).astype(np.uint64) << np.uint64(32)
+    return backoffs | log10_prob.view(np.uint32)
+
+
+def _fill_level(
+    model: NgramModel,
+    k: int,
+    hashes: Uint64s,
+    buckets: int,
+    write: Callable[[int, Uint64s], None],
+    on_rows: Callable[[int], None],
+) -> bool:
+    log10_prob, log10_backoff = read_values(model, k, 0, len(hashes))
+    last = k == model.order
+    found, probs, backoffs, begins = group(
+        hashes, log10_prob, log10_backoff, buckets, _PART_BUCKETS
+    )
+
+    def fill_part(i: int) -> bool:
+        begin, end = i * _PART_BUCKETS, min((i + 1) * _PART_BUCKETS, buckets)
+        part = np.zeros((end - begin) * BUCKET_WORDS, np.uint64)
+        mine = slice(begins[i], begins[i + 1])
+        filled = fill(found[mine], probs[mine], backoffs[mine], last, buckets, begin, part)
+        write(begin * BUCKET_WORDS, part)
+        on_rows(int(begins[i + 1] - begins[i]))
+        return bool(filled)
+
+    with ThreadPoolExecutor(psutil.cpu_count() or 1) as pool:
+        return all(pool.map(fill_part, range(len(begins) - 1)))

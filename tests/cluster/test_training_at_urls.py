@@ -1,0 +1,161 @@
+"""Training whose model goes to an object store: the same network, whatever dies on the way."""
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from corpora import zipf_text
+from s3_server import running_s3
+
+from cluster.training import Scale, train_on_ray
+from lmserve.errors import TrainingError
+from lmserve.remote_folder import RemoteFolder, beside_url
+from lmserve.rnn.config import NetworkConfig, TrainingConfig
+from lmserve.rnn.manifest import RecurrentManifest
+from lmserve.rnn.run_config import RunConfig
+
+pytestmark = pytest.mark.usefixtures("ray_session")
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    """The query that leads URLs to a server of our own."""
+    with running_s3() as (query, _):
+        yield query
+
+
+@pytest.fixture
+def url(s3: str, tmp_path: Path) -> str:
+    # The workers' environment has no credentials: theirs began with Ray.
+    return f"s3://key:secret@bucket/{tmp_path.name}/net{s3}"
+
+
+def config(folder: Path, url: str | None, **training: Any) -> RunConfig:
+    text = folder / "text.txt"
+    if not text.exists():
+        text.write_text(zipf_text(600))
+    settings = {"epochs": 6, "batch_size": 4, "length": 10, "threads": 1} | training
+    (folder / "temp").mkdir(exist_ok=True)
+    return RunConfig(
+        inputs=(str(text),),
+        valid=(str(text),),
+        output=folder / "net",
+        url=url,
+        temp_dir=folder / "temp",
+        network=NetworkConfig(embedding_size=16, hidden_size=16, drop_inputs=0.2, drop_words=0.1),
+        training=TrainingConfig.model_validate(settings),
+        checkpoint_every=0.5,
+    )
+
+
+def runs_folder(url: str) -> RemoteFolder:
+    return RemoteFolder(beside_url(url, ".training"))
+
+
+def steps_in_store(url: str) -> list[int]:
+    """Of complete checkpoints."""
+    remote = runs_folder(url)
+    names = remote.folders("checkpoints")
+    return [
+        int(name.removeprefix("step-"))
+        for name in names
+        if remote.exists(f"checkpoints/{name}/progress.json")
+    ]
+
+
+def when_far(url: str, act: Any) -> threading.Thread:
+    """Does something when there are checkpoints of some epochs."""
+
+    def wait() -> None:
+        deadline_s = time.monotonic() + 120
+        while time.monotonic() < deadline_s:
+            steps = steps_in_store(url)
+            if steps and steps[-1] > 100:
+                act()
+                return
+            time.sleep(0.05)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
+
+
+def kill_a_worker() -> None:
+    processes = psutil.Process().children(recursive=True)
+    workers = [one for one in processes if "RayTrainWorker" in " ".join(one.cmdline())]
+    workers[-1].kill()
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The network, trained in a folder."""
+    run = config(tmp_path_factory.mktemp("expected"), None)
+    train_on_ray(run, Scale(workers=2))
+    return run.output
+
+
+def digest_of(model: Path) -> str:
+    return RecurrentManifest.read(model).digest
+
+
+def test_a_killed_worker_costs_time_only(expected: Path, tmp_path: Path, url: str) -> None:
+    kept: list[list[int]] = []
+    told: list[dict[str, Any]] = []
+
+    def kill() -> None:
+        kept.append(steps_in_store(url))
+        kill_a_worker()
+
+    thread = when_far(url, kill)
+    stored = config(tmp_path, url)
+    manifest = train_on_ray(stored, Scale(workers=2), told.append)
+    thread.join()
+    assert manifest.digest == digest_of(expected)
+    # What is superseded is deleted.
+    [steps] = kept
+    assert 1 <= len(steps) <= 3
+    assert told[-1]["done"] == 1
+    assert [log["step"] for log in told] == sorted({log["step"] for log in told})
+    remote = RemoteFolder(url)
+    assert set(remote.files()) >= {"manifest.json", "weights.safetensors", "steps.jsonl"}
+    weights = remote.read("weights.safetensors", 1 << 30)
+    assert weights == (expected / "weights.safetensors").read_bytes()
+    assert runs_folder(url).files() == []
+    # No worker has left anything of its own.
+    assert not list((tmp_path / "temp").rglob("train-*"))
+    with pytest.raises(TrainingError, match="exists already"):
+        train_on_ray(stored, Scale())
+
+
+def test_a_training_that_gave_up_goes_on_on_other_machines(
+    expected: Path, tmp_path: Path, url: str
+) -> None:
+    stored = config(tmp_path, url)
+    thread = when_far(url, kill_a_worker)
+    with pytest.raises(TrainingError, match="workers died more than 0 times"):
+        train_on_ray(stored, Scale(workers=2, max_failures=0))
+    thread.join()
+    with pytest.raises(TrainingError, match=r"unfinished training in s3://bucket/.*net\.training"):
+        train_on_ray(stored, Scale())
+    slower = stored.training.model_copy(update={"learning_rate": 1e-4})
+    with pytest.raises(TrainingError, match="training changed since"):
+        train_on_ray(replace(stored, training=slower, resume=True), Scale())
+    # With nothing of what was on this machine.
+    (tmp_path / "other").mkdir()
+    resumed = replace(stored, resume=True, temp_dir=tmp_path / "other")
+    assert train_on_ray(resumed, Scale(workers=2)).digest == digest_of(expected)
+
+
+def test_an_explosion_reaches_the_driver(tmp_path: Path, url: str) -> None:
+    failing = config(tmp_path, url, epochs=2, explosion=1e-9, max_skipped=3)
+    with pytest.raises(TrainingError, match="exploded 3 steps in a row"):
+        train_on_ray(failing, Scale())
+    assert runs_folder(url).exists("run.json")
+    runs_folder(url).delete()
+    with pytest.raises(TrainingError, match="nothing to resume"):
+        train_on_ray(replace(failing, resume=True), Scale())
