@@ -31,8 +31,16 @@ def dividing(function: _Function) -> "Dispatcher[_Function]":
     return _compiled(function, error_model="numpy")
 
 
+def holding(function: _Function) -> "Dispatcher[_Function]":
+    """The same for one of some microseconds, through which it keeps the interpreter.
+
+    A thread that gives it up may wait milliseconds to have it back.
+    """
+    return _compiled(function, nogil=False)
+
+
 def _compiled(function: _Function, **options: Any) -> "Dispatcher[_Function]":
     # That of `numba.extending.register_jitable`: nothing is allocated.
-    options["_nrt"] = False
-    compiled: Dispatcher[_Function] = njit(cache=True, nogil=True, **options)(function)
+    options = {"nogil": True} | options | {"_nrt": False}
+    compiled: Dispatcher[_Function] = njit(cache=True, **options)(function)
     return compiled

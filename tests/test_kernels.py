@@ -33,7 +33,7 @@ def returns_an_array(kernel: Dispatcher) -> bool:
 
 
 def every_kernel() -> Iterator[Dispatcher]:
-    for package in ("lmserve", "lmserve.text", "lmserve.ngram"):
+    for package in ("lmserve", "lmserve.text", "lmserve.ngram", "lmserve.service"):
         path = importlib.import_module(package).__path__
         for module in pkgutil.iter_modules(path, f"{package}."):
             yield from kernels(module.name)

@@ -4,8 +4,6 @@ import math
 from bisect import bisect_left
 from collections.abc import Sequence
 
-import numpy as np
-import numpy.typing as npt
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
 
 from lmserve.metrics import kept_values
@@ -17,26 +15,32 @@ if shared_folder():
     values.ValueClass = kept_values.shared(process_name)
 
 
-# Values for which NumPy is slower than Python.
-FEW = 8
-
-
 class BatchHistogram(Histogram):
     """A histogram that takes a batch at the price of one observation a bucket."""
 
-    def observe_many(self, values: Sequence[float] | npt.NDArray[np.float64]) -> None:
+    @property
+    def bounds(self) -> list[float]:
+        """The largest value of each bucket; the last is infinite."""
+        return list(self._upper_bounds)
+
+    def observe_many(self, values: Sequence[float]) -> None:
         """Observes each value; infinite ones count but don't add to the sum, which they'd end."""
-        if isinstance(values, Sequence) and len(values) <= FEW:
-            for value in values:
-                self._buckets[bisect_left(self._upper_bounds, value)].inc(1)
-            self._sum.inc(math.fsum(value for value in values if value < math.inf))
-            return
-        array = np.asarray(values, np.float64)
-        counts = np.bincount(np.searchsorted(self._upper_bounds, array)).tolist()
-        for bucket, count in zip(self._buckets, counts, strict=False):
+        counts = [0] * len(self._buckets)
+        for value in values:
+            counts[bisect_left(self._upper_bounds, value)] += 1
+        self.add(counts, math.fsum(value for value in values if value < math.inf))
+
+    def add(self, counts: Sequence[int], total: float) -> None:
+        """Adds what was observed elsewhere.
+
+        Args:
+            counts: values of each bucket.
+            total: sum of the finite values.
+        """
+        for bucket, count in zip(self._buckets, counts, strict=True):
             if count:
                 bucket.inc(count)
-        self._sum.inc(float(array[np.isfinite(array)].sum()))
+        self._sum.inc(total)
 
 
 def counter(declared: Declaration, registry: CollectorRegistry) -> Counter:

@@ -20,6 +20,7 @@ from lmserve.metrics.sharing import exposition, shared_folder
 from lmserve.scorer import TextScore, TextScores
 from lmserve.service import request_record
 from lmserve.service.breaker import Breaker
+from lmserve.service.tallying import Buckets
 
 
 class ServiceMetrics:
@@ -49,6 +50,7 @@ class ServiceMetrics:
         self.scored_nats = counter(declared.SCORED_NATS)
         self.likely_words = counter(declared.LIKELY_WORDS)
         self.sentence_perplexity = histogram(declared.SENTENCE_PERPLEXITY)
+        self._perplexities = Buckets(self.sentence_perplexity.bounds)
         self.cache_hits = counter(declared.CACHE_HITS)
         self.cache_misses = counter(declared.CACHE_MISSES)
         self.cache_errors = counter(declared.CACHE_ERRORS)
@@ -112,17 +114,12 @@ class ServiceMetrics:
             scores: of the texts.
             perplexity: float64 [B], `scores.perplexity()`.
         """
-        if len(scores) <= families.FEW:
-            # A stream of single lines: NumPy would cost as much as the model does.
-            self.scored(scores.rows())
-            return
-        self._count(len(scores), int(scores.tokens.sum()))
-        likely = np.isfinite(scores.log10_prob)
-        self._count_likely(
-            float(scores.log10_prob.sum(where=likely)), int(scores.tokens.sum(where=likely))
-        )
-        self.oov_words.inc(int(scores.oov.sum()))
-        self.sentence_perplexity.observe_many(perplexity)
+        tally, counts = self._perplexities.tally(scores, perplexity)
+        self._count(len(scores), tally.words)
+        self._count_likely(tally.log10_prob, tally.likely_words)
+        if tally.oov:
+            self.oov_words.inc(tally.oov)
+        self.sentence_perplexity.add(counts, tally.perplexity)
 
     def _count(self, texts: int, words: int) -> None:
         self.sentences.inc(texts)

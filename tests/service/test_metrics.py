@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from programs import program
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
@@ -93,6 +95,45 @@ def test_the_perplexity_of_all_that_was_scored_leaves_impossible_texts_out() -> 
     assert words == 2 + 1 + 4
     assert math.exp(nats / words) == pytest.approx(10 ** (6 / 7))
     assert get("lmserve_words_total") == 5 + 12
+
+
+# Log10 probabilities, some of which make a bucket's bound; words, and those out of vocabulary.
+ROWS = st.tuples(
+    st.sampled_from([-math.inf, 0.0, -1.0, -2.0]) | st.floats(-400, 0),
+    st.integers(0, 400),
+    st.integers(0, 400),
+)
+
+
+@given(st.lists(ROWS, max_size=50))
+@example([(-1.0, 1, 0), (-2.0, 1, 0), (-4.0, 2, 1), (-400.0, 1, 0), (-math.inf, 1, 1)])
+def test_a_batch_of_texts_counts_like_its_texts_one_by_one(
+    rows: list[tuple[float, int, int]],
+) -> None:
+    log10_prob, tokens, oov = (np.array([row[place] for row in rows]) for place in range(3))
+    batch = TextScores(
+        log10_prob=log10_prob.astype(np.float64),
+        known_log10_prob=log10_prob.astype(np.float64),
+        tokens=tokens.astype(np.int64),
+        oov=oov.astype(np.int64),
+    )
+    together, alone = ServiceMetrics(), ServiceMetrics()
+    together.scored_batch(batch, batch.perplexity())
+    for score in batch.rows():
+        alone.scored([score])
+    expected = {key: value for key, value in values_of(alone).items() if value}
+    got = {key: value for key, value in values_of(together).items() if value}
+    assert got == pytest.approx(expected, rel=1e-12)
+
+
+def values_of(metrics: ServiceMetrics) -> dict[str, float]:
+    """Of what texts add to."""
+    return {
+        f"{sample.name}{sample.labels}": sample.value
+        for family in metrics.registry.collect()
+        for sample in family.samples
+        if not sample.name.endswith("_created")
+    }
 
 
 def test_models_that_are_served_no_more_are_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
