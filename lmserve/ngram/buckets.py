@@ -9,7 +9,8 @@ The eight words of a bucket:
 
 - below the model's highest level: 4 n-grams. Word i holds the lowest 32 bits of fingerprint i,
   which are never 0, above the bits of log10 P as float32; words 4 and 5 those of four log10
-  backoffs;
+  backoffs; the lowest 32 bits of word 7 a byte each, of what stands before them in longer n-grams
+  (`lmserve.ngram.lefts`);
 - in the highest level: 6 n-grams, words 0 .. 5 as above;
 - in both: from word 6 on, 16 bits each, the other bits of the fingerprints, their tags; the highest
   32 bits of word 7 are marks, one set by each n-gram that found no room here. Which one, its hash
@@ -25,8 +26,9 @@ from numba import njit
 
 from lmserve.kernels import borrowing, inlined
 from lmserve.ngram.hashes import scattered
-from lmserve.ngram.packed import Float32s, Int, Int64s
-from lmserve.ngram.packing import Uint32s, Uint64s
+from lmserve.ngram.lefts import Uint8s
+from lmserve.ngram.packed import Int, Int64s
+from lmserve.ngram.packing import Uint64s
 
 BUCKET_WORDS = 8
 LOWER_ENTRIES, LAST_ENTRIES = 4, 6
@@ -106,49 +108,48 @@ def find_entry(slots: Uint64s, bucket: np.uint64, h: np.uint64, last: bool) -> i
 
 @njit(cache=True, nogil=True)
 def group(
-    hashes: Uint64s, log10_prob: Float32s, log10_backoff: Float32s, buckets: int, part: int
-) -> tuple[Uint64s, Uint32s, Uint32s, Int64s]:
+    hashes: Uint64s, values: Uint64s, lefts: Uint8s, buckets: int, part: int
+) -> tuple[Uint64s, Uint64s, Uint8s, Int64s]:
     """Sorts a level's n-grams by the parts of its buckets, contexts first in each.
 
     Texts have contexts more often than n-grams that nothing follows, so they get places first.
 
     Args:
         hashes: uint64 [R].
-        log10_prob: float32 [R].
-        log10_backoff: float32 [R]; 0 where nothing follows.
+        values: uint64 [R], the bits of log10 backoff, 0 where nothing follows, above log10 P's.
+        lefts: uint8 [R], what stands before.
         buckets: of the level.
         part: how many buckets a part has.
 
     Returns:
-        Scattered hashes, uint64 [R]; the bits of log10 P, uint32 [R]; those of log10 backoff,
-        uint32 [R]; where the n-grams of each part begin, int64 [P + 1].
+        Scattered hashes, uint64 [R]; their values, uint64 [R], and lefts, uint8 [R]; where the
+        n-grams of each part begin, int64 [P + 1].
     """
     parts = (buckets + part - 1) // part
     total = np.uint64(buckets)
-    prob_bits, backoff_bits = log10_prob.view(np.uint32), log10_backoff.view(np.uint32)
     begins = np.zeros(2 * parts + 1, np.int64)
     for row in range(len(hashes)):
         place = np.int64(bucket_of(scattered(hashes[row]), total)) // part
-        begins[2 * place + (log10_backoff[row] == 0) + 1] += 1
+        begins[2 * place + (values[row] <= _LOW) + 1] += 1
     for i in range(2 * parts):
         begins[i + 1] += begins[i]
     ends = begins.copy()
-    found = np.empty(len(hashes), np.uint64)
-    probs, backoffs = np.empty(len(hashes), np.uint32), np.empty(len(hashes), np.uint32)
+    found, found_values = np.empty(len(hashes), np.uint64), np.empty(len(hashes), np.uint64)
+    found_lefts = np.empty(len(hashes), np.uint8)
     for row in range(len(hashes)):
         h = scattered(hashes[row])
-        i = 2 * (np.int64(bucket_of(h, total)) // part) + (log10_backoff[row] == 0)
+        i = 2 * (np.int64(bucket_of(h, total)) // part) + (values[row] <= _LOW)
         at = ends[i]
-        found[at], probs[at], backoffs[at] = h, prob_bits[row], backoff_bits[row]
+        found[at], found_values[at], found_lefts[at] = h, values[row], lefts[row]
         ends[i] = at + 1
-    return found, probs, backoffs, begins[::2].copy()
+    return found, found_values, found_lefts, begins[::2].copy()
 
 
 @borrowing
 def fill(
     hashes: Uint64s,
-    probs: Uint32s,
-    backoffs: Uint32s,
+    values: Uint64s,
+    lefts: Uint8s,
     last: bool,
     buckets: int,
     begin: int,
@@ -158,8 +159,8 @@ def fill(
 
     Args:
         hashes: uint64 [M], scattered, of the n-grams in the order in which they get places.
-        probs: uint32 [M], the bits of their log10 P.
-        backoffs: uint32 [M], the bits of their log10 backoffs.
+        values: uint64 [M], the bits of their log10 backoffs above those of log10 P.
+        lefts: uint8 [M], what stands before them.
         last: whether it is the model's highest level.
         buckets: of the level.
         begin: the first of the segments' buckets.
@@ -185,9 +186,10 @@ def fill(
                 break
             slots[at + 7] |= spill_mark(h)
             bucket = next_bucket(bucket, total)
-        slots[at + entry] = (low << np.uint64(32)) | np.uint64(probs[i])
+        slots[at + entry] = (low << np.uint64(32)) | (values[i] & _LOW)
         slots[at + 6 + (entry >> 2)] |= tag(h) << np.uint64(16 * (entry & 3))
         if not last:
-            shift = np.uint64(32 * (entry & 1))
-            slots[at + 4 + (entry >> 1)] |= np.uint64(backoffs[i]) << shift
+            backoff = values[i] >> np.uint64(32)
+            slots[at + 4 + (entry >> 1)] |= backoff << np.uint64(32 * (entry & 1))
+            slots[at + 7] |= np.uint64(lefts[i]) << np.uint64(8 * entry)
     return True

@@ -2,8 +2,9 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -23,6 +24,7 @@ from lmserve.ngram.hash_index import (
     slots_sha256,
 )
 from lmserve.ngram.hashes import hash_children, hash_words
+from lmserve.ngram.lefts import Uint8s, bytes_of_words, first_bytes, left_bytes
 from lmserve.ngram.model import NgramModel
 from lmserve.ngram.packing import Uint64s
 from lmserve.ngram.probe_window import MAX_ORDER
@@ -104,10 +106,9 @@ def _require_room(model: NgramModel) -> None:
 def _write_slots(model: NgramModel, path: Path, seed: int, on_rows: Callable[[int], None]) -> bool:
     """Writes all buckets; False if two n-grams have the same hash."""
     counts = level_buckets(model.manifest)
-    unigrams = _unigrams(model)
+    unigrams = _values(model, 1)
     start = first_bucket(len(unigrams))
     shape = (index_words(len(unigrams), counts),)
-    hashes = hash_words(len(unigrams), np.uint64(seed))
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(
             file, {"descr": "<u8", "fortran_order": False, "shape": shape}
@@ -115,53 +116,72 @@ def _write_slots(model: NgramModel, path: Path, seed: int, on_rows: Callable[[in
         written_bytes = file.tell()
         file.write(unigrams.data)
         file.truncate(written_bytes + 8 * start)
-        for levels in unpack_words(model):
-            if len(levels) == 1:
-                continue
-            below, level = levels[-2:]
-            hashes = hash_children(hashes, below.first_child, level.words, np.uint64(seed))
-            buckets = counts[len(levels) - 2]
-            write = partial(_write, file, written_bytes + 8 * start)
-            if not _fill_level(model, len(levels), hashes, buckets, write, on_rows):
+        write = partial(_write, file, written_bytes)
+        for level in _hashed_levels(model, np.uint64(seed)):
+            if not _fill_level(model, level, counts[level.k - 2], partial(write, start), on_rows):
                 return False
-            start += buckets * BUCKET_WORDS
+            start += counts[level.k - 2] * BUCKET_WORDS
     return True
 
 
-def _write(file: BinaryIO, begin: int, part_begin: int, part: Uint64s) -> None:
-    """Writes words of a level, from which on `begin` is in bytes, `part_begin` in words."""
+@dataclass(frozen=True, slots=True)
+class _HashedLevel:
+    """The R n-grams of level k: their hashes, uint64 [R], and what stands before, uint8 [R]."""
+
+    k: int
+    hashes: Uint64s
+    lefts: Uint8s
+
+
+def _hashed_levels(model: NgramModel, seed: np.uint64) -> Iterator[_HashedLevel]:
+    """Levels 2 .. n, each when the next is unpacked, which tells what stands before."""
+    hashes = hash_words(model.manifest.ngrams[0], seed)
+    firsts = bytes_of_words(hashes)
+    for levels in unpack_words(model):
+        if len(levels) == 1:
+            continue
+        below, level = levels[-2:]
+        firsts = first_bytes(below.first_child, firsts)
+        if len(levels) > 2:
+            lefts = left_bytes(len(hashes), level.suffixes, firsts)
+            yield _HashedLevel(len(levels) - 1, hashes, lefts)
+        hashes = hash_children(hashes, below.first_child, level.words, seed)
+    yield _HashedLevel(model.order, hashes, np.zeros(len(hashes), np.uint8))
+
+
+def _write(file: BinaryIO, header_bytes: int, start: int, begin: int, part: Uint64s) -> None:
+    """Writes words of the index: the `begin`-th and those after it, counted from `start`."""
     left = part.data.cast("B")
-    at = begin + 8 * part_begin
+    at = header_bytes + 8 * (start + begin)
     while left:
         count = os.pwrite(file.fileno(), left, at)
         left, at = left[count:], at + count
 
 
-def _unigrams(model: NgramModel) -> Uint64s:
-    log10_prob, log10_backoff = read_values(model, 1, 0, model.manifest.ngrams[0])
+def _values(model: NgramModel, k: int) -> Uint64s:
+    """Of the R n-grams of level k, uint64 [R]: log10 backoffs, 0 for none, above log10 P."""
+    log10_prob, log10_backoff = read_values(model, k, 0, model.manifest.ngrams[k - 1])
     backoffs = log10_backoff.view(np.uint32).astype(np.uint64) << np.uint64(32)
     return backoffs | log10_prob.view(np.uint32)
 
 
 def _fill_level(
     model: NgramModel,
-    k: int,
-    hashes: Uint64s,
+    level: _HashedLevel,
     buckets: int,
     write: Callable[[int, Uint64s], None],
     on_rows: Callable[[int], None],
 ) -> bool:
-    log10_prob, log10_backoff = read_values(model, k, 0, len(hashes))
-    last = k == model.order
-    found, probs, backoffs, begins = group(
-        hashes, log10_prob, log10_backoff, buckets, _PART_BUCKETS
+    last = level.k == model.order
+    found, values, lefts, begins = group(
+        level.hashes, _values(model, level.k), level.lefts, buckets, _PART_BUCKETS
     )
 
     def fill_part(i: int) -> bool:
         begin, end = i * _PART_BUCKETS, min((i + 1) * _PART_BUCKETS, buckets)
         part = np.zeros((end - begin) * BUCKET_WORDS, np.uint64)
         mine = slice(begins[i], begins[i + 1])
-        filled = fill(found[mine], probs[mine], backoffs[mine], last, buckets, begin, part)
+        filled = fill(found[mine], values[mine], lefts[mine], last, buckets, begin, part)
         write(begin * BUCKET_WORDS, part)
         on_rows(int(begins[i + 1] - begins[i]))
         return bool(filled)

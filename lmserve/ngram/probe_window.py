@@ -3,15 +3,13 @@
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
 from lmserve.kernels import borrowing
+from lmserve.ngram.lefts import Uint8s
 from lmserve.ngram.packed import Float32s, Int64s
 from lmserve.ngram.packing import Uint32s, Uint64s
 from lmserve.text.word_table import Ids
-
-Uint8s = npt.NDArray[np.uint8]
 
 # The contexts whose backoffs a word has seen are bits of a word.
 MAX_ORDER = 63
@@ -47,6 +45,7 @@ class Window(NamedTuple):
         high: uint8 [S], the longest that may.
         reach: uint8 [S], words since the line began, this one among them, at most n.
         unigrams: uint32 [S], the words.
+        firsts: uint8 [S], their bytes (`lmserve.ngram.lefts`).
         prob: float32 [(n + 1) S], log10 P of the k-gram at k S + s;
         backoff: float32 [(n + 1) S], the log10 backoff, in the same way; that they are is told by
         seen: uint64 [S], bit k.
@@ -63,6 +62,7 @@ class Window(NamedTuple):
     high: Uint8s
     reach: Uint8s
     unigrams: Ids
+    firsts: Uint8s
     prob: Float32s
     backoff: Float32s
     seen: Uint64s
@@ -83,6 +83,7 @@ def new_window(order: int, size: int) -> Window:
         high=np.zeros(size, np.uint8),
         reach=np.zeros(size, np.uint8),
         unigrams=np.zeros(size, np.uint32),
+        firsts=np.zeros(size, np.uint8),
         prob=np.zeros((order + 1) * size, np.float32),
         backoff=np.zeros((order + 1) * size, np.float32),
         seen=np.zeros(size, np.uint64),
@@ -108,6 +109,6 @@ def go_on(w: Window, order: int, n: int) -> None:
         last = n - order + i
         w.tokens[i], w.hashes[i], w.unigrams[i] = w.tokens[last], w.hashes[last], w.unigrams[last]
         w.low[i], w.high[i], w.reach[i] = w.low[last], w.high[last], w.reach[last]
-        w.seen[i] = w.seen[last]
+        w.seen[i], w.firsts[i] = w.seen[last], w.firsts[last]
         for k in range(2, order):
             w.backoff[k * size + i] = w.backoff[k * size + last]

@@ -24,8 +24,9 @@ from lmserve.ngram.buckets import (
     tag,
 )
 from lmserve.ngram.hashes import RADIX, scattered, word_hash
+from lmserve.ngram.lefts import MANY_LEFTS, Uint8s, left_byte
 from lmserve.ngram.packed import Int64s
-from lmserve.ngram.probe_window import Index, Uint8s, Window, go_on, new_window
+from lmserve.ngram.probe_window import Index, Window, go_on, new_window
 from lmserve.ngram.window import START, Floats, fill_window
 from lmserve.prefetching import prefetch
 from lmserve.text.scanning import signed
@@ -44,6 +45,7 @@ _HALF = np.uint64(32)
 _LOW = np.uint64(0xFFFFFFFF)
 # Tags are 16 bits: of each the lowest bit, and the highest; what is no tag in a bucket's last word.
 _EACH, _TOP = np.uint64(0x0001000100010001), np.uint64(0x8000800080008000)
+_BYTE, _MANY_LEFTS = np.uint64(0xFF), np.uint64(MANY_LEFTS)
 _NO_TAGS, _NONE = np.uint64(0xFFFFFFFF00000000), np.uint64(0)
 
 
@@ -117,9 +119,9 @@ def _begin(ids: Ids, index: Index, w: Window, n: int, bos: bool) -> int:
         token = w.tokens[s]
         word = np.uint32(BOS) if token < 0 else ids[token]
         word = word if word < vocabulary else np.uint32(UNK)
-        h = w.hashes[s - _ONE] * RADIX + word_hash(word, seed)
-        w.hashes[s], w.unigrams[s], w.seen[s] = h, word, _NONE
-        prefetch(index.unigrams, word)
+        h = word_hash(word, seed)
+        w.hashes[s] = w.hashes[s - _ONE] * RADIX + h
+        w.unigrams[s], w.firsts[s], w.seen[s] = word, left_byte(h), _NONE
         if token < 0:
             w.low[s] = w.high[s] = w.reach[s] = _ONE if bos else _NONE
             continue
@@ -180,7 +182,10 @@ def _look(index: Index, w: Window, asked: int) -> None:
             w.seen[s] |= np.uint64(found) << k
             low, high = np.uint64(w.low[s]), np.uint64(w.high[s])
             low = max(low, k) if found else low
-            high = high if found | further else k - _ONE
+            # A longer one has one of the words that stand before this one.
+            before = (slots[bucket + _SEVEN] >> (entry << _THREE)) & _BYTE
+            ends = found & (before != _MANY_LEFTS) & (before != np.uint64(w.firsts[s - k]))
+            high = k if ends else (high if found | further else k - _ONE)
             # The first words of an n-gram are one that ends a word before.
             high = min(high, np.uint64(w.high[s - _ONE]) + _ONE)
             w.low[s], w.high[s] = low, high
@@ -202,36 +207,45 @@ def _look(index: Index, w: Window, asked: int) -> None:
 @borrowing
 def _ask_backoffs(index: Index, w: Window, n: int) -> int:
     """Asks for contexts whose backoffs are wanted and were not seen; how many."""
-    order = len(index.starts) - 1
-    pending = 0
-    for s in range(order, n):
-        low = np.int64(w.low[s] if w.tokens[s] >= 0 else order)
-        high, seen = np.int64(w.low[s - 1]), w.seen[s - 1]
-        for k in range(2, order):
-            w.slots[pending], w.levels[pending] = s - 1, k
-            pending += (k >= low) & (k <= high) & ((seen >> np.uint64(k)) & _ONE == 0)
-    for p in range(np.uint64(pending)):
-        _ask(index, w, p, np.uint64(w.slots[p]), np.uint64(w.levels[p]))
-    return pending
+    order = np.uint64(len(index.starts) - 1)
+    pending = np.uint64(0)
+    for s in range(order, np.uint64(n)):
+        if w.tokens[s] < 0:
+            continue
+        low, context = np.uint64(w.low[s]), min(np.uint64(w.low[s - _ONE]), order - _ONE)
+        if low == _ONE:
+            prefetch(index.unigrams, w.unigrams[s])
+            prefetch(index.unigrams, w.unigrams[s - _ONE])
+            low = _TWO
+        # Bits low .. context, which are none where the context is shorter.
+        unseen = (_TWO << context) - (_ONE << low) if low <= context else _NONE
+        unseen &= ~w.seen[s - _ONE]
+        while unseen != _NONE:
+            k = np.uint64(popcount((unseen & (~unseen + _ONE)) - _ONE))
+            unseen &= unseen - _ONE
+            _ask(index, w, pending, s - _ONE, k)
+            pending += _ONE
+    return signed(pending)
 
 
 @borrowing
 def _add_up(index: Index, w: Window, n: int, scores: Floats, lengths: Uint8s) -> None:
     """Probability of the longest n-gram, and the backoffs of the longer contexts."""
-    order, size = len(index.starts) - 1, len(w.tokens)
-    for s in range(order, n):
+    order, size = np.uint64(len(index.starts) - 1), np.uint64(len(w.tokens))
+    for s in range(order, np.uint64(n)):
         token = w.tokens[s]
         if token < 0:
             continue
-        length, context = np.int64(w.low[s]), np.int64(w.low[s - 1])
-        unigram = np.uint32(index.unigrams[w.unigrams[s]] & _LOW).view(np.float32)
-        longest = w.prob[length * size + s]
-        score = np.float64(longest if length > 1 else unigram)
-        before = np.uint32(index.unigrams[w.unigrams[s - 1]] >> _HALF).view(np.float32)
-        for k in range(1, order):
-            backoff = before if k == 1 else w.backoff[k * size + s - 1]
-            longer = score + backoff
-            score = longer if (k >= length) & (k <= context) else score
+        length, context = np.uint64(w.low[s]), min(np.uint64(w.low[s - _ONE]), order - _ONE)
+        if length > _ONE:
+            score = np.float64(w.prob[length * size + s])
+        else:
+            score = np.float64(np.uint32(index.unigrams[w.unigrams[s]] & _LOW).view(np.float32))
+            if context > _NONE:
+                backoffs = index.unigrams[w.unigrams[s - _ONE]]
+                score += np.uint32(backoffs >> _HALF).view(np.float32)
+        for k in range(max(length, _TWO), context + _ONE):
+            score += w.backoff[k * size + s - _ONE]
         scores[token] = score
         lengths[token] = length
         w.lengths[length] += 1

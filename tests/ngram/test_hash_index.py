@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from arpa_text import write_reference_arpa
+from buckets_reference import look_up
 from corpora import zipf_text
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +19,7 @@ import lmserve
 from lmserve.errors import CorruptModelError, ModelError
 from lmserve.ngram import buckets as layout
 from lmserve.ngram import indexing
-from lmserve.ngram.buckets import BUCKET_WORDS, SEGMENT, bucket_of, fill, find_entry, next_bucket
+from lmserve.ngram.buckets import BUCKET_WORDS, SEGMENT, fill, next_bucket
 from lmserve.ngram.hash_index import INDEX_FACTS_FILE, INDEX_FILE, INDEX_FILES, bucket_count
 from lmserve.ngram.hashes import RADIX, hash_children, hash_words, radix_powers, scattered
 from lmserve.ngram.importing import import_arpa
@@ -127,21 +128,6 @@ def test_hashes_follow_from_each_other() -> None:
     assert len({int(h) for h in hash_words(10000, seed)}) == 10000
 
 
-def look_up(slots: npt.NDArray[np.uint64], h: np.uint64, buckets: int, last: bool) -> int:
-    """Where a hash's entry is: bucket after bucket, all entries, until a bucket has room."""
-    bucket = bucket_of(h, np.uint64(buckets))
-    for _ in range(buckets):
-        at = int(bucket) * BUCKET_WORDS
-        entry = find_entry(slots, np.uint64(at), h, last)
-        if entry >= 0:
-            return at + entry
-        entries = layout.LAST_ENTRIES if last else layout.LOWER_ENTRIES
-        if (slots[at : at + entries] == 0).any():
-            return -1
-        bucket = next_bucket(bucket, np.uint64(buckets))
-    return -1
-
-
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize("share", [0.3, 0.7, 1.0])
 def test_full_buckets_hand_on_what_they_have_no_room_for(last: bool, share: float) -> None:
@@ -152,17 +138,20 @@ def test_full_buckets_hand_on_what_they_have_no_room_for(last: bool, share: floa
     # Of a few, tag or lower bits are 0, as those of a place that is empty.
     hashes[:5] &= np.uint64(0xFFFF0000FFFFFFFF)
     hashes[5:10] &= np.uint64(0xFFFFFFFF00000000)
-    probs, backoffs = (rng.integers(0, 1 << 32, count, np.uint32) for _ in range(2))
+    probs, backoffs = (rng.integers(0, 1 << 32, count, np.uint64) for _ in range(2))
+    lefts = rng.integers(0, 256, count, np.uint8)
     slots = np.zeros(buckets * BUCKET_WORDS, np.uint64)
-    assert fill(hashes, probs, backoffs, last, buckets, 0, slots)
+    values = backoffs << np.uint64(32) | probs
+    assert fill(hashes, values, lefts, last, buckets, 0, slots)
     places = [look_up(slots, h, buckets, last) for h in hashes]
     assert len(set(places)) == count
-    for place, prob, backoff in zip(places, probs, backoffs, strict=True):
+    for place, prob, backoff, left in zip(places, probs, backoffs, lefts, strict=True):
         assert int(slots[place]) & 0xFFFFFFFF == prob
         if not last:
             at, entry = divmod(place, BUCKET_WORDS)
             word = int(slots[at * BUCKET_WORDS + 4 + entry // 2])
             assert word >> 32 * (entry % 2) & 0xFFFFFFFF == backoff
+            assert int(slots[at * BUCKET_WORDS + 7]) >> 8 * entry & 0xFF == left
     if share < 1:
         others = rng.integers(0, 1 << 64, 300, np.uint64)
         assert all(look_up(slots, h, buckets, last) == -1 for h in others)
@@ -182,8 +171,8 @@ def test_equal_hashes_take_another_seed(
 ) -> None:
     same = scattered(np.uint64(77))
     twice = np.array([same, same], np.uint64)
-    values, slots = np.zeros(2, np.uint32), np.zeros(BUCKET_WORDS, np.uint64)
-    assert not fill(twice, values, values, True, 1, 0, slots)
+    values, slots = np.zeros(2, np.uint64), np.zeros(BUCKET_WORDS, np.uint64)
+    assert not fill(twice, values, np.zeros(2, np.uint8), True, 1, 0, slots)
     seeds = []
 
     def hash_words_that_meet(words: int, seed: np.uint64) -> npt.NDArray[np.uint64]:
