@@ -121,6 +121,10 @@ def test_a_trace_goes_through_the_proxy_to_the_replica(
 def test_little_is_taken_of_a_client_that_never_reads(guarded: Guarded) -> None:
     lines = b"w0 w1 w2\n" * 20_000
     piece = b"%x\r\n%s\r\n" % (len(lines), lines)
+    # One that is read: kernels are compiled or loaded for it, which takes memory once.
+    headers = {"Authorization": f"Bearer {guarded.key}", "Content-Type": "text/plain"}
+    read = httpx.post(f"{guarded.url}/v1/score/stream", content=lines, headers=headers, timeout=60)
+    assert read.content.count(b"\n") == 20_000
     before_bytes = guarded.serve_bytes()
     assert before_bytes
     with guarded.stream() as connection:
