@@ -7,6 +7,7 @@ the buckets, and `lmserve.ngram.indexing` for how they are filled.
 """
 
 import hashlib
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,6 +16,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lmserve.errors import CorruptModelError
+from lmserve.large_pages import map_file
 from lmserve.ngram.buckets import BUCKET_WORDS, bucket_count
 from lmserve.ngram.hashes import radix_powers
 from lmserve.ngram.manifest import Manifest
@@ -25,6 +27,7 @@ INDEX_FACTS_FILE = "hash-index.json"
 INDEX_FILE = "hash-index.npy"
 INDEX_FILES = (INDEX_FILE, INDEX_FACTS_FILE)
 _MAX_FACTS_BYTES = 1 << 16
+_MAX_HEADER_BYTES = 1 << 12
 _REMEDY = "Run lmserve index on this folder again, or delete its hash-index files."
 
 
@@ -112,11 +115,16 @@ def _read_facts(path: Path) -> IndexFacts:
 
 def _open_slots(path: Path, words: int) -> Uint64s:
     try:
-        mapped = np.lib.format.open_memmap(path, mode="r")
+        mapped = map_file(path)
+        header = io.BytesIO(mapped[:_MAX_HEADER_BYTES])
+        version = np.lib.format.read_magic(header)
+        if version != (1, 0):
+            raise ValueError(f"it has version {version} of NumPy's format")
+        shape, columns_first, dtype = np.lib.format.read_array_header_1_0(header)
+        if (shape, columns_first, dtype) == ((words,), False, np.dtype("<u8")):
+            return np.frombuffer(mapped, np.uint64, words, header.tell())
     except (OSError, ValueError) as error:
         raise CorruptModelError(f"{path} is missing or damaged: {error}", _REMEDY) from error
-    if not isinstance(mapped, np.memmap) or mapped.dtype != np.uint64 or mapped.shape != (words,):
-        raise CorruptModelError(
-            f"{path} holds {mapped.dtype} {list(mapped.shape)}, expected uint64 [{words}]", _REMEDY
-        )
-    return np.asarray(mapped)
+    raise CorruptModelError(
+        f"{path} holds {dtype} {list(shape)}, expected uint64 [{words}]", _REMEDY
+    )

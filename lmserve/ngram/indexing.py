@@ -13,6 +13,7 @@ import numpy as np
 import psutil
 
 from lmserve.errors import ModelError
+from lmserve.large_pages import leave_to_large_pages
 from lmserve.ngram.buckets import BUCKET_WORDS, SEGMENT, fill, group
 from lmserve.ngram.hash_index import (
     INDEX_FACTS_FILE,
@@ -74,13 +75,13 @@ def index_model(model: NgramModel, on_rows: Callable[[int], None] = _tell_nobody
                 f"{model.folder}: n-grams have equal hashes by {_SEEDS} seeds in a row",
                 "Check the model: lmserve info --verify.",
             )
-        slots = np.lib.format.open_memmap(unfinished, mode="r")
         facts = IndexFacts(
             digest=model.manifest.digest,
             seed=seed,
             buckets=level_buckets(model.manifest),
-            sha256=slots_sha256(slots),
+            sha256=slots_sha256(np.lib.format.open_memmap(unfinished, mode="r")),
         )
+        leave_to_large_pages(unfinished)
         # Last, as it says that there is an index; first gone, as it tells of another.
         (model.folder / INDEX_FACTS_FILE).unlink(missing_ok=True)
         unfinished.replace(path)
