@@ -82,7 +82,7 @@ def open_tables(folder: Path, manifest: Manifest) -> Tables:
     Raises:
         CorruptModelError: a file is damaged, or its length is not what the manifest says.
     """
-    unigrams = open_table(folder / UNIGRAMS_FILE, SCHEMAS[UNIGRAMS_FILE], large_pages=True)
+    unigrams = open_table(folder / UNIGRAMS_FILE, SCHEMAS[UNIGRAMS_FILE])
     layout = manifest.layout
     tables = Tables(
         log10_prob=as_numpy(unigrams["log10_prob"]),
@@ -112,7 +112,7 @@ def open_tables(folder: Path, manifest: Manifest) -> Tables:
 
 
 def _column(folder: Path, name: str) -> Array:
-    (column,) = open_table(folder / name, SCHEMAS[name], large_pages=True).values()
+    (column,) = open_table(folder / name, SCHEMAS[name]).values()
     return as_numpy(column)
 
 

@@ -12,7 +12,6 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lmserve.errors import CorruptModelError
-from lmserve.large_pages import map_file
 from lmserve.ngram.spares import Spares
 
 Array = npt.NDArray[Any]
@@ -71,20 +70,15 @@ def write_batches(path: Path, batches: Iterable[pa.RecordBatch]) -> None:
             writer.write_batch(batch)
 
 
-def open_batches(path: Path, *, large_pages: bool = False) -> pa.RecordBatchFileReader:
+def open_batches(path: Path) -> pa.RecordBatchFileReader:
     """Maps an Arrow IPC file into memory.
-
-    Args:
-        path: of the file.
-        large_pages: it is read here and there, not from begin to end.
 
     Raises:
         CorruptModelError: the file is missing, cut short, or no Arrow file.
     """
     try:
-        mapped = pa.py_buffer(map_file(path)) if large_pages else pa.memory_map(str(path), "r")
-        return pa.ipc.open_file(mapped)
-    except (OSError, ValueError, pa.ArrowException) as error:
+        return pa.ipc.open_file(pa.memory_map(str(path), "r"))
+    except (OSError, pa.ArrowException) as error:
         raise damaged(path, error) from error
 
 
@@ -95,18 +89,17 @@ def damaged(path: Path, reason: object) -> CorruptModelError:
     )
 
 
-def open_table(path: Path, schema: Schema, *, large_pages: bool = False) -> dict[str, pa.Array]:
+def open_table(path: Path, schema: Schema) -> dict[str, pa.Array]:
     """Maps a file of one batch; its columns by name, not copied.
 
     Args:
         path: the file.
         schema: the columns that it must have, by name, with their types.
-        large_pages: see `open_batches`.
 
     Raises:
         CorruptModelError: the file is missing, cut short, or has another schema.
     """
-    reader = open_batches(path, large_pages=large_pages)
+    reader = open_batches(path)
     found = [(field.name, field.type) for field in reader.schema]
     if found != list(schema.items()) or reader.num_record_batches != 1:
         raise CorruptModelError(

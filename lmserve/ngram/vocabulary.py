@@ -64,8 +64,8 @@ class Vocabulary:
     @classmethod
     def open(cls, folder: Path) -> "Vocabulary":
         """Maps the vocabulary in `folder`; raises `CorruptModelError` where it is damaged."""
-        words = open_table(folder / WORDS_FILE, WORDS_SCHEMA, large_pages=True)
-        slots = open_table(folder / SLOTS_FILE, SLOTS_SCHEMA, large_pages=True)
+        words = open_table(folder / WORDS_FILE, WORDS_SCHEMA)
+        slots = open_table(folder / SLOTS_FILE, SLOTS_SCHEMA)
         return cls(words["word"], as_numpy(words["count"]), as_numpy(slots["id"]))
 
     def __len__(self) -> int:

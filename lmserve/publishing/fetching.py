@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from lmserve.errors import CorruptModelError
+from lmserve.large_pages import leave_to_large_pages
+from lmserve.ngram.hash_index import INDEX_FILE
 from lmserve.publishing.directory import ModelDirectory
 from lmserve.publishing.publishing import file_record
 from lmserve.publishing.records import FileRecord, Published
@@ -69,6 +71,8 @@ def fetched_once(target: Path, fetch: Callable[[Path], None]) -> Path:
             unfinished = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
             try:
                 fetch(unfinished)
+                for index in unfinished.rglob(INDEX_FILE):
+                    leave_to_large_pages(index)
                 unfinished.rename(target)
             except BaseException:
                 shutil.rmtree(unfinished, ignore_errors=True)
