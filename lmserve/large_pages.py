@@ -4,7 +4,7 @@ Looks that jump about a large file wait for the addresses of its pages nearly as
 on them: the processor keeps some thousands of addresses, 8 MB worth of small pages. Linux maps a
 file by 2 MB where it read it so, which it does for mappings that ask for it, on file systems that
 can (XFS, ext4 since Linux 6.16). What was in memory before, in small pieces, stays so until it is
-dropped. Everywhere else this changes nothing.
+dropped. Elsewhere pages are small as before, and what was dropped is read again.
 """
 
 import mmap
@@ -34,12 +34,9 @@ def map_file(path: Path) -> mmap.mmap:
 def leave_to_large_pages(path: Path) -> None:
     """Writes a new file to the disk and drops it from memory, so that it is read in large pages.
 
-    What is mapped isn't dropped.
+    What is mapped isn't dropped. Where the file system refuses, the file stays as it is.
     """
-    file = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(file)
+    with suppress(OSError), path.open("rb") as file:
+        os.fsync(file.fileno())
         if hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
-    finally:
-        os.close(file)
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

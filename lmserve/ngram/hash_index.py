@@ -10,6 +10,7 @@ import hashlib
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from tokenize import TokenError
 from typing import Annotated, Literal
 
 import numpy as np
@@ -44,7 +45,8 @@ class IndexFacts(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal["lmserve-hash-index"] = "lmserve-hash-index"
-    schema_version: Literal[1] = 1
+    # 1 did not tell what stands before an n-gram.
+    schema_version: Literal[2] = 2
     digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     seed: Annotated[int, Field(ge=0, lt=1 << 63)]
     buckets: list[Annotated[int, Field(ge=1, lt=1 << 32)]]
@@ -123,7 +125,7 @@ def _open_slots(path: Path, words: int) -> Uint64s:
         shape, columns_first, dtype = np.lib.format.read_array_header_1_0(header)
         if (shape, columns_first, dtype) == ((words,), False, np.dtype("<u8")):
             return np.frombuffer(mapped, np.uint64, words, header.tell())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TokenError) as error:
         raise CorruptModelError(f"{path} is missing or damaged: {error}", _REMEDY) from error
     raise CorruptModelError(
         f"{path} holds {dtype} {list(shape)}, expected uint64 [{words}]", _REMEDY

@@ -42,6 +42,8 @@ _MOST_ROUNDS = SEGMENT + 64
 _ONE, _TWO, _THREE, _FOUR = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
 _SIX, _SEVEN = np.uint64(6), np.uint64(7)
 _HALF = np.uint64(32)
+# One of so many n-grams is looked for in vain above one that was found; in books, one of four.
+_MOSTLY = 4
 _LOW = np.uint64(0xFFFFFFFF)
 # Tags are 16 bits: of each the lowest bit, and the highest; what is no tag in a bucket's last word.
 _EACH, _TOP = np.uint64(0x0001000100010001), np.uint64(0x8000800080008000)
@@ -88,9 +90,11 @@ def _best_guess(lengths: Int64s, order: int) -> int:
         looks = np.int64(0)
         for length in range(1, order + 1):
             if length >= guess:
-                looks += lengths[length] * (length - guess + 1 + (1 if length < order else 0))
+                # Whether there is a longer one, what stands before mostly tells.
+                further = 1 if length < order else 0
+                looks += lengths[length] * (_MOSTLY * (length - guess + 1) + further)
             else:
-                looks += lengths[length] * (guess - length + (1 if length > 1 else 0))
+                looks += lengths[length] * _MOSTLY * (guess - length + (1 if length > 1 else 0))
         if best_looks < 0 or looks < best_looks:
             best, best_looks = guess, looks
     lengths[:] = 0

@@ -36,6 +36,8 @@ class Buckets:
 
     def __init__(self, bounds: list[float]) -> None:
         self._bounds = np.array(bounds)
+        # Compiles or loads the kernel before somebody waits for it.
+        self.tally(TextScores.concatenate([]), np.empty(0))
 
     def tally(
         self, scores: TextScores, perplexity: npt.NDArray[np.float64]

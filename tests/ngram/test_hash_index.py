@@ -211,6 +211,15 @@ def test_a_damaged_index_is_refused(indexed: NgramModel, other_model_path: Path)
     np.save(folder / INDEX_FILE, np.array([{}], object))
     with pytest.raises(CorruptModelError, match="damaged"):
         NgramModel.load(folder)
+    (folder / INDEX_FILE).write_bytes(slots.replace(b"), }", b"),  ", 1))
+    with pytest.raises(CorruptModelError, match="damaged"):
+        NgramModel.load(folder)
+    facts = (folder / INDEX_FACTS_FILE).read_text()
+    (folder / INDEX_FACTS_FILE).write_text(
+        facts.replace('"schema_version": 2', '"schema_version": 1')
+    )
+    with pytest.raises(CorruptModelError, match="lmserve index"):
+        NgramModel.load(folder)
     (folder / INDEX_FACTS_FILE).write_text("{}")
     with pytest.raises(CorruptModelError, match="no valid index"):
         NgramModel.load(folder)
