@@ -269,9 +269,11 @@ def test_a_service_monitor_finds_what_it_looks_for() -> None:
 
 def test_rules_and_boards_are_the_files_that_were_tested() -> None:
     monitoring = ROOT / "lmserve" / "monitoring"
-    for name in ("rules", "dashboards"):
-        assert (CHART / "files" / name).is_symlink()
-        assert (CHART / "files" / name).resolve() == monitoring / name
+    for name, pattern in (("rules", "*.yml"), ("dashboards", "*.json")):
+        tested = {path.name: path.read_bytes() for path in (monitoring / name).glob(pattern)}
+        found = {path.name: path.read_bytes() for path in (CHART / "files" / name).iterdir()}
+        assert tested
+        assert found == tested, "run: python helm/monitoring_files.py"
     rules = of_kind(manifests(FEATURES["rules"]), "PrometheusRule")
     told = sorted((one["spec"] for one in rules), key=str)
     files = monitoring.glob("rules/*.yml")
