@@ -1,4 +1,4 @@
-"""`lmserve index`: texts scored up to three times as fast, for more disk and memory."""
+"""`lmserve index`: texts scored two to four times as fast, for more disk and memory."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +15,7 @@ from lmserve.text.storage import is_url
 def index(
     model: Annotated[str, Argument(metavar="MODEL", help="Folder of an n-gram model.")],
 ) -> None:
-    """Add a hash index to MODEL: texts are scored up to three times as fast, to the same bits.
+    """Add a hash index to MODEL: texts are scored two to four times as fast, to the same bits.
 
     It takes about 21 bytes an n-gram, on disk and in memory where texts are scored.
     """
