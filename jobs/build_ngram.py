@@ -11,6 +11,7 @@ from jobs.counting_options import (
     Inputs,
     Marks,
     Memory,
+    ModelOutput,
     Normalize,
     Order,
     PushMetrics,
@@ -41,14 +42,7 @@ if TYPE_CHECKING:
 
 def build(
     inputs: Inputs,
-    output: Annotated[
-        str,
-        Option(
-            "--output",
-            "-o",
-            help="Folder of the model to make, or its URL: all that machines need share.",
-        ),
-    ],
+    output: ModelOutput,
     order: Order = 5,
     smoothing: Annotated[
         Smoothing, Option(help="How probability is set aside for what was not seen.")

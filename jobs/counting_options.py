@@ -24,6 +24,14 @@ Inputs = Annotated[
         "for standard input. Compressed by suffix: .gz .bz2 .xz .zst.",
     ),
 ]
+ModelOutput = Annotated[
+    str,
+    Option(
+        "--output",
+        "-o",
+        help="Folder of the model to make, or its URL: all that machines need share.",
+    ),
+]
 Order = Annotated[int, Option(help="Words of the longest n-gram.")]
 Marks = Annotated[
     SpecialTokens,

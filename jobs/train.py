@@ -13,6 +13,7 @@ from jobs.counting_options import (
     Address,
     Inputs,
     Marks,
+    ModelOutput,
     Normalize,
     PushMetrics,
     Tokenizer,
@@ -48,14 +49,7 @@ def train(
         list[str],
         Option(help="Text that perplexities are measured on after every epoch; again for more."),
     ],
-    output: Annotated[
-        str,
-        Option(
-            "--output",
-            "-o",
-            help="Folder of the model to make, or its URL: all that machines need share.",
-        ),
-    ],
+    output: ModelOutput,
     recipe: Annotated[
         str, Option(help="Named settings to begin with, see 'lmserve recipes'.")
     ] = "lstm-small",

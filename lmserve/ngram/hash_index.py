@@ -111,7 +111,12 @@ def _read_facts(path: Path) -> IndexFacts:
         if path.stat().st_size > _MAX_FACTS_BYTES:
             raise ValueError("it is larger than any")
         return IndexFacts.model_validate_json(path.read_bytes())
-    except (OSError, ValueError, ValidationError) as error:
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        found = f"{place} is {first['input']!r:.80}: {first['msg']}"
+        raise CorruptModelError(f"{path} is no index of this version: {found}", _REMEDY) from error
+    except (OSError, ValueError) as error:
         raise CorruptModelError(f"{path} is no valid index: {error}", _REMEDY) from error
 
 
