@@ -44,7 +44,8 @@ def _tell_nobody(_: int) -> None:
 def index_model(model: NgramModel, on_rows: Callable[[int], None] = _tell_nobody) -> int:
     """Writes a model's hash index into its folder.
 
-    It takes about 40 bytes of memory for each n-gram of the two largest levels.
+    It takes about 60 bytes of memory for each n-gram of the two largest levels, some of them the
+    mapped model's.
 
     Args:
         model: of order 2 to `MAX_ORDER`.
