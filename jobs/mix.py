@@ -37,6 +37,15 @@ def mix_models(
             show_default="all; log-linear, up to 5000 in 512 MB",
         ),
     ] = None,
+    cache: Annotated[
+        int | None,
+        Option(
+            metavar="WORDS",
+            help="Remember the last so many words that were read, such as 500: what was said is "
+            "said again.",
+            show_default="none",
+        ),
+    ] = None,
     copy: Annotated[
         bool,
         Option(
@@ -58,6 +67,7 @@ def mix_models(
                 output=folder,
                 method=method,
                 dev_tokens=dev_tokens,
+                cache=cache,
                 # What was fetched is not kept for ever, nor is it where the mixture goes.
                 copy=copy or any(map(is_url, [*models, output])),
                 text_column=text_column,
@@ -78,6 +88,12 @@ def mixture_table(manifest: MixtureManifest, title: str) -> Table:
     table.add_column("weight")
     for facts in manifest.components:
         table.add_row(facts.path, _shown(facts.perplexity), f"{facts.weight:.4f}")
+    if manifest.cache is not None:
+        cache = manifest.cache
+        table.caption = (
+            f"cache: {cache.window:,} words, decay {cache.decay:.3f}, theta {cache.theta:.1f}, "
+            f"strength {cache.strength:,.0f}"
+        )
     return table
 
 

@@ -18,12 +18,15 @@ from lmserve.mixing.combining import Method
 from lmserve.mixing.components import check_components
 from lmserve.mixing.making import MixConfig, mix
 from lmserve.mixing.model import Mixture
+from lmserve.mixing.word_cache import CacheSettings
 from lmserve.ngram.limiting import VocabularyLimit
 from lmserve.ngram.smoothing_methods import Smoothing
 from lmserve.rnn.scoring import RecurrentModel
 from lmserve.scorer import Scorer
 
 BOTH = pytest.mark.parametrize("method", list(Method))
+CACHE = CacheSettings(window=20, decay=0.95, theta=1.5, strength=10)
+CACHES = pytest.mark.parametrize("cache", [None, CACHE], ids=["plain", "cached"])
 LINES = [*zipf_text(12, seed=5).splitlines(), "", "w0 never-seen w1"]
 
 
@@ -45,10 +48,13 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def mixture(
-    method: Method, *models: lmserve.LanguageModel, weights: list[float] | None = None
+    method: Method,
+    *models: lmserve.LanguageModel,
+    weights: list[float] | None = None,
+    cache: CacheSettings | None = None,
 ) -> Mixture:
     components = check_components(models, range(len(models)), method)
-    return Mixture(components, weights or [1 / len(models)] * len(models), method)
+    return Mixture(components, weights or [1 / len(models)] * len(models), method, cache)
 
 
 @BOTH
@@ -73,15 +79,20 @@ def test_a_mixture_is_a_distribution(
 
 
 @BOTH
+@CACHES
 def test_words_texts_states_and_distributions_agree(
-    tiny_model: lmserve.NgramModel, network: RecurrentModel, method: Method
+    tiny_model: lmserve.NgramModel,
+    network: RecurrentModel,
+    method: Method,
+    cache: CacheSettings | None,
 ) -> None:
-    mixed = mixture(method, tiny_model, network, weights=[0.6, 0.4])
+    mixed = mixture(method, tiny_model, network, weights=[0.6, 0.4], cache=cache)
     for line, bos in itertools.product(LINES, (True, False)):
         state = mixed.begin_state() if bos else mixed.null_state()
         words = mixed.score_words(line, bos=bos)
         for word, written in zip(words, [*line.split(), "</s>"], strict=True):
             found = mixed.log10_distribution(state)
+            assert (10**found).sum() == pytest.approx(1, abs=1e-6)
             score, state = mixed.score_word(state, written)
             assert score.log10_prob == pytest.approx(word.log10_prob, abs=1e-5)
             assert score.oov == word.oov == (written not in tiny_model)

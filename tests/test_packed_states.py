@@ -16,6 +16,7 @@ from lmserve.errors import StateError
 from lmserve.mixing.combining import Method
 from lmserve.mixing.model import Mixture
 from lmserve.mixing.state_packing import join_states, split_states
+from lmserve.mixing.word_cache import CacheSettings
 from lmserve.ngram.states import State, pack_rows, unpack_rows
 from lmserve.packed_states import seal, unseal
 from lmserve.positions import beginning, end_sentence, pack_position, read_text, unpack_position
@@ -25,9 +26,10 @@ from lmserve.rnn.network import Network
 from lmserve.rnn.scoring import RecurrentModel
 from lmserve.rnn.state_packing import pack_states, unpack_states
 
-KINDS = ("ngram", "network", "linear", "log-linear")
+KINDS = ("ngram", "network", "linear", "log-linear", "cached")
 SOME = ["w0", "w1", "w2", "w17", "unheard"]
 WORDS = st.lists(st.sampled_from(SOME), max_size=6).map(" ".join)
+CACHE = CacheSettings(window=3, decay=0.9, theta=1, strength=20)
 DIGESTS = ("ab" * 32, "cd" * 32)
 
 
@@ -43,6 +45,7 @@ def models(
         "network": network,
         "linear": Mixture(both, [0.4, 0.6], Method.LINEAR),
         "log-linear": Mixture(both, [0.4, 0.6], Method.LOG_LINEAR),
+        "cached": Mixture(both, [0.4, 0.6], Method.LINEAR, CACHE),
     }
 
 
@@ -70,8 +73,9 @@ def test_states_are_small_whatever_the_length(models: dict[str, Any], kind: str)
     assert len(sizes) == 1
     # Two rows; one layer of LSTM with two vectors of 16 numbers.
     ngram, network = 17 + 2 * 8, 17 + 2 * 16 * 4
-    expected = {"ngram": ngram, "network": network}
-    assert max(sizes) <= expected.get(kind, 17 + 4 + ngram + 4 + network)
+    mixture = 17 + 4 + ngram + 4 + network
+    expected = {"ngram": ngram, "network": network, "cached": mixture + 4 + 4 * CACHE.window}
+    assert max(sizes) <= expected.get(kind, mixture)
 
 
 @given(kind=st.sampled_from(KINDS), data=st.binary(max_size=300))

@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +11,17 @@ import numpy as np
 from lmserve.errors import InputError, ModelError, OptionError
 from lmserve.evaluation import checked_blocks
 from lmserve.loading import load
+from lmserve.mixing.cache_fitting import fit_cache
 from lmserve.mixing.combining import LN_10, Floats, Method
 from lmserve.mixing.components import Component, check_components
 from lmserve.mixing.foretelling import Foreteller
 from lmserve.mixing.manifest import ComponentFacts, MixtureManifest, mixture_digest
 from lmserve.mixing.weights import Fit, Foretold, fit_linear, fit_log_linear
+from lmserve.mixing.word_cache import LARGEST_WINDOW, CacheSettings
 from lmserve.ngram.tables import partial_name
 from lmserve.scorer import Text, perplexity
 from lmserve.text.sources import DEFAULT_COLUMN, find_files, split
+from lmserve.text.word_table import Ids
 
 _PIECE_BYTES = 8 << 20
 # Lines that are read at once.
@@ -40,12 +43,13 @@ class MixConfig:
         dev_tokens: take only so many tokens of the text, and of a log-linear mixture the rest of
             their line. None is all of them for a linear mixture; for a log-linear one, which keeps
             4 V bytes a token and component, as many as 512 MB hold, and no more than 5,000.
+        cache: remember the last so many words that were read; None is none of them.
         copy: copy the components into the output, so that it can be moved by itself; otherwise it
             says where they lie, as seen from it.
         text_column: the field of JSON and Parquet that holds the text.
 
     Raises:
-        OptionError: `dev_tokens` is below 1.
+        OptionError: `dev_tokens` is below 1, or `cache` is no number of words.
     """
 
     models: tuple[Path, ...]
@@ -53,6 +57,7 @@ class MixConfig:
     output: Path
     method: Method = Method.LINEAR
     dev_tokens: int | None = None
+    cache: int | None = None
     copy: bool = False
     text_column: str = DEFAULT_COLUMN
 
@@ -60,6 +65,11 @@ class MixConfig:
         """Checks the values."""
         if self.dev_tokens is not None and self.dev_tokens < 1:
             raise OptionError(f"dev-tokens is {self.dev_tokens}", "Give 1 or more, or none.")
+        if self.cache is not None and not 1 <= self.cache <= LARGEST_WINDOW:
+            raise OptionError(
+                f"cache is {self.cache:,} words",
+                f"Give 1 to {LARGEST_WINDOW:,}, such as 500, or none.",
+            )
 
 
 def mix(config: MixConfig) -> MixtureManifest:
@@ -77,30 +87,65 @@ def mix(config: MixConfig) -> MixtureManifest:
         raise ModelError(f"{config.output} exists already", "Name another folder, or remove it.")
     models = [load(path) for path in config.models]
     components = check_components(models, config.models, config.method)
-    if config.method is Method.LINEAR:
-        log10_probs = _read(config, components)
-        fit = fit_linear(log10_probs)
-    else:
-        blocks = list(_foretell(config, components))
-        log10_probs = np.concatenate([block.came_ln_probs() for block in blocks], axis=1) / LN_10
-        fit = fit_log_linear(blocks)
-    manifest = _manifest(config, components, log10_probs, fit)
+    read = _read if config.method is Method.LINEAR else _read_all
+    text = read(config, components)
+    manifest = _manifest(config, components, text, *_fit(config, text, len(models[0].vocabulary)))
     _write(config, manifest)
     return manifest
 
 
-def _read(config: MixConfig, components: Sequence[Component]) -> Floats:
-    """log10 P of the text's tokens under each component: float64 [K, N]."""
+@dataclass(frozen=True, slots=True)
+class _Dev:
+    """The development text.
+
+    Attributes:
+        log10_probs: float64 [K, N], of its tokens under each component.
+        ids: uint32 [N], the tokens.
+        blocks: for a log-linear mixture, what the components say of all words before each token.
+    """
+
+    log10_probs: Floats
+    ids: Ids
+    blocks: Sequence[Foretold] = ()
+
+
+def _fit(config: MixConfig, dev: _Dev, words: int) -> tuple[Fit, CacheSettings | None]:
+    """The best weights, and the best cache if one is wanted."""
+    if config.method is Method.LINEAR:
+        fit = fit_linear(dev.log10_probs)
+        if config.cache is None:
+            return fit, None
+        return fit_cache(dev.log10_probs, dev.ids, fit.weights, window=config.cache, words=words)
+    fit = fit_log_linear(dev.blocks)
+    if config.cache is None:
+        return fit, None
+    # The cache is added to the product: to one distribution, with the weight 1.
+    mixed = np.concatenate([block.mixed_ln_probs(fit.weights) for block in dev.blocks]) / LN_10
+    alone = np.ones(1)
+    cached, cache = fit_cache(mixed[np.newaxis], dev.ids, alone, window=config.cache, words=words)
+    return replace(cached, weights=fit.weights), cache
+
+
+def _read(config: MixConfig, components: Sequence[Component]) -> _Dev:
     readers = [model.reader() for model in components]
     parts: list[Floats] = []
+    ids: list[Ids] = []
     tokens = 0
     for lines in _lines(config, components[0]):
         scores = [reader.read(lines) for reader in readers]
         parts.append(np.stack([score.log10_prob for score in scores]))
-        tokens += len(scores[0].log10_prob)
+        ids.append(components[0].encode_texts(lines, eos=True)[0])
+        tokens += len(ids[-1])
         if config.dev_tokens is not None and tokens >= config.dev_tokens:
             break
-    return np.concatenate(parts, axis=1)[:, : config.dev_tokens]
+    kept = slice(config.dev_tokens)
+    return _Dev(np.concatenate(parts, axis=1)[:, kept], np.concatenate(ids)[kept])
+
+
+def _read_all(config: MixConfig, components: Sequence[Component]) -> _Dev:
+    blocks = list(_foretell(config, components))
+    came = np.concatenate([block.came_ln_probs() for block in blocks], axis=1)
+    return _Dev(came / LN_10, np.concatenate([block.ids for block in blocks]), blocks)
 
 
 def _foretell(config: MixConfig, components: Sequence[Component]) -> Iterator[Foretold]:
@@ -135,9 +180,13 @@ def _lines(config: MixConfig, model: Component) -> Iterator[Sequence[Text]]:
 
 
 def _manifest(
-    config: MixConfig, components: Sequence[Component], log10_probs: Floats, fit: Fit
+    config: MixConfig,
+    components: Sequence[Component],
+    dev: _Dev,
+    fit: Fit,
+    cache: CacheSettings | None,
 ) -> MixtureManifest:
-    tokens = log10_probs.shape[1]
+    tokens = len(dev.ids)
     weights = fit.weights.tolist()
     digests = [model.digest for model in components]
     base = os.path.abspath(config.output)
@@ -146,18 +195,18 @@ def _manifest(
             path=f"components/{k}" if config.copy else os.path.relpath(path, base),
             digest=digests[k],
             weight=weights[k],
-            perplexity=_finite(perplexity(float(log10_probs[k].sum()), tokens)),
+            perplexity=_finite(perplexity(float(dev.log10_probs[k].sum()), tokens)),
         )
         for k, path in enumerate(config.models)
     ]
     total = fit.log_likelihoods[-1] / LN_10 * tokens
-    possible = log10_probs.max(axis=0) > -np.inf
     return MixtureManifest(
         method=config.method,
         components=facts,
-        perplexity=_finite(perplexity(total, tokens)) if possible.all() else None,
+        cache=cache,
+        perplexity=_finite(perplexity(total, tokens)) if fit.possible else None,
         tokens=tokens,
-        digest=mixture_digest(config.method, weights, digests),
+        digest=mixture_digest(config.method, weights, digests, cache),
     )
 
 

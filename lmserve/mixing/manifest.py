@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from lmserve.errors import CorruptModelError
 from lmserve.manifests import MANIFEST_FILE, read_manifest
 from lmserve.mixing.combining import Method
+from lmserve.mixing.word_cache import CacheSettings
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -40,6 +41,7 @@ class MixtureManifest(BaseModel):
     Attributes:
         method: how components are combined.
         components: what is mixed.
+        cache: of the words just read; None is none.
         perplexity: of the development text; None is infinite.
         tokens: of the development text that the weights are of.
         digest: SHA-256 of all that determines a score; where components lie does not.
@@ -51,6 +53,7 @@ class MixtureManifest(BaseModel):
     schema_version: Literal[1] = 1
     method: Method
     components: Annotated[list[ComponentFacts], Field(min_length=1)]
+    cache: CacheSettings | None = None
     perplexity: float | None
     tokens: Annotated[int, Field(ge=0)]
     digest: Sha256
@@ -59,8 +62,8 @@ class MixtureManifest(BaseModel):
     def _unchanged(self) -> "MixtureManifest":
         weights = [component.weight for component in self.components]
         digests = [component.digest for component in self.components]
-        if mixture_digest(self.method, weights, digests) != self.digest:
-            raise ValueError("the digest is of another method, other weights or components")
+        if mixture_digest(self.method, weights, digests, self.cache) != self.digest:
+            raise ValueError("the digest is of other components, weights, another method or cache")
         return self
 
     def write(self, folder: Path) -> None:
@@ -97,13 +100,18 @@ class MixtureManifest(BaseModel):
             ) from error
 
 
-def mixture_digest(method: Method, weights: Sequence[float], digests: Sequence[str]) -> str:
+def mixture_digest(
+    method: Method, weights: Sequence[float], digests: Sequence[str], cache: CacheSettings | None
+) -> str:
     """SHA-256 of all that determines a mixture's scores."""
-    facts = {
+    facts: dict[str, object] = {
         "method": str(method),
         # To the bit.
         "weights": [float(weight).hex() for weight in weights],
         "components": list(digests),
     }
+    if cache is not None:
+        shares = (cache.decay, cache.theta, cache.strength)
+        facts["cache"] = [cache.window, *(share.hex() for share in shares)]
     canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

@@ -1,7 +1,8 @@
 """A finished mixture: models over the same words, opened and queried as one."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,17 +19,19 @@ from lmserve.mixing.manifest import MixtureManifest, mixture_digest
 from lmserve.mixing.reading import (
     LinearReader,
     LogLinearReader,
+    RememberingReader,
     log_linear_scores,
     mix_scores,
 )
 from lmserve.mixing.state_packing import join_states, split_states
+from lmserve.mixing.word_cache import CacheSettings, WordCache
 from lmserve.ngram.texts import as_bytes
 from lmserve.packed_states import seal, unseal
 from lmserve.scorer import Text, TokenScores, WordScore
 from lmserve.text.special_tokens import BOS, UNK, SpecialTokens
-from lmserve.text.word_table import OOV
+from lmserve.text.word_table import OOV, Ids
 
-# Of each component, what it remembers.
+# Of each component, what it remembers; then what the cache does, if there is one.
 MixtureState = tuple[Any, ...]
 
 
@@ -42,10 +45,15 @@ class Mixture(LanguageModel):
         components: K models over the same words, checked by `check_components`.
         weights: float64 [K], none below 0; of a linear mixture, with sum 1.
         method: how they are combined.
+        cache: of the words just read; None is none.
     """
 
     def __init__(
-        self, components: Sequence[Component], weights: Sequence[float], method: Method
+        self,
+        components: Sequence[Component],
+        weights: Sequence[float],
+        method: Method,
+        cache: CacheSettings | None = None,
     ) -> None:
         self.components = tuple(components)
         self.weights: Floats = np.array(weights, np.float64)
@@ -61,7 +69,10 @@ class Mixture(LanguageModel):
                 "Give a weight for each model, 0 or more; of a linear mixture, with sum 1.",
             )
         first = self.components[0]
-        self.carries_state = any(model.carries_state for model in self.components)
+        self.cache = None if cache is None else WordCache(cache, len(first.vocabulary))
+        self._nothing_read = () if self.cache is None else (self.cache.begin_state(),)
+        carrying = any(model.carries_state for model in self.components)
+        self.carries_state = carrying or self.cache is not None
         self.costly = method is Method.LOG_LINEAR or any(model.costly for model in self.components)
         self.special_tokens = first.special_tokens
         self.segment = first.segment
@@ -109,18 +120,29 @@ class Mixture(LanguageModel):
             models.append(model)
         names = [facts.path for facts in manifest.components]
         weights = [facts.weight for facts in manifest.components]
-        return cls(check_components(models, names, manifest.method), weights, manifest.method)
+        components = check_components(models, names, manifest.method)
+        return cls(components, weights, manifest.method, manifest.cache)
 
     @property
     def digest(self) -> str:
         """Hexadecimal SHA-256 of everything that determines a score."""
         digests = [model.digest for model in self.components]
-        return mixture_digest(self.method, self.weights.tolist(), digests)
+        cache = None if self.cache is None else self.cache.settings
+        return mixture_digest(self.method, self.weights.tolist(), digests, cache)
 
     def score_tokens(
         self, texts: Sequence[Text], *, bos: bool = True, eos: bool = True
     ) -> TokenScores:
         """Scores every token of a batch of texts; see `lmserve.language_model`."""
+        scores = self._score_tokens(texts, bos=bos, eos=eos)
+        if self.cache is None:
+            return scores
+        ids, starts = self.encode_texts(texts, eos=eos)
+        recalled = self.cache.recall(ids, starts)
+        return replace(scores, log10_prob=self.cache.blend(scores.log10_prob, recalled))
+
+    def _score_tokens(self, texts: Sequence[Text], *, bos: bool, eos: bool) -> TokenScores:
+        """The same without the cache."""
         if self.method is Method.LINEAR:
             parts = [model.score_tokens(texts, bos=bos, eos=eos) for model in self.components]
             return mix_scores(parts, self.weights)
@@ -133,45 +155,60 @@ class Mixture(LanguageModel):
 
     def reader(self) -> Reader:
         """Reads texts one after the other, each component as it does by itself."""
+        reader: Reader
         if self.method is Method.LINEAR:
-            return LinearReader([model.reader() for model in self.components], self.weights)
-        return LogLinearReader(self.components, self.weights)
+            reader = LinearReader([model.reader() for model in self.components], self.weights)
+        else:
+            reader = LogLinearReader(self.components, self.weights)
+        return reader if self.cache is None else RememberingReader(reader, self.cache, self)
 
     def begin_state(self) -> MixtureState:
         """The state at the start of a sentence."""
-        return tuple(model.begin_state() for model in self.components)
+        return (*(model.begin_state() for model in self.components), *self._nothing_read)
 
     def null_state(self) -> MixtureState:
         """The state after nothing at all."""
-        return tuple(model.null_state() for model in self.components)
+        return (*(model.null_state() for model in self.components), *self._nothing_read)
 
     def advance(self, state: MixtureState, word_id: int) -> MixtureState:
         """The state after one more word, an id of the vocabulary other than `BOS`."""
-        return tuple(
-            model.advance(part, word_id) for model, part in zip(self.components, state, strict=True)
-        )
+        parts = (model.advance(part, word_id) for model, part in self._parts(state))
+        return (*parts, *self._remember(state, np.array([word_id], np.uint32)))
 
     def state_after(self, context: Text, *, bos: bool = True) -> MixtureState:
         """The state after some words."""
-        return tuple(model.state_after(context, bos=bos) for model in self.components)
+        parts = (model.state_after(context, bos=bos) for model in self.components)
+        ids, _ = self.encode_texts([context], eos=False)
+        return (*parts, *self._remember(self._nothing_read, ids))
 
     def next_sentence(self, state: MixtureState) -> MixtureState:
-        """See `lmserve.language_model`: each component as it does by itself."""
-        return tuple(
-            model.next_sentence(part) for model, part in zip(self.components, state, strict=True)
-        )
+        """See `lmserve.language_model`: each component as it does by itself; the cache goes on."""
+        parts = (model.next_sentence(part) for model, part in self._parts(state))
+        return (*parts, *state[len(self.components) :])
 
     def pack_state(self, state: MixtureState) -> bytes:
-        """The components' states as bytes; see `lmserve.packed_states`."""
-        parts = [model.pack_state(part) for model, part in zip(self.components, state, strict=True)]
+        """The components' states as bytes, and the cache's; see `lmserve.packed_states`."""
+        parts = [model.pack_state(part) for model, part in self._parts(state)]
+        if self.cache is not None:
+            parts.append(self.cache.pack_state(state[-1]))
         return seal(join_states(parts), self.digest)
 
     def unpack_state(self, data: bytes) -> MixtureState:
         """The state of `pack_state`; see `lmserve.language_model`."""
-        parts = split_states(unseal(data, self.digest), len(self.components))
-        return tuple(
-            model.unpack_state(part) for model, part in zip(self.components, parts, strict=True)
-        )
+        count = len(self.components) + len(self._nothing_read)
+        packed = split_states(unseal(data, self.digest), count)
+        parts = [model.unpack_state(part) for model, part in self._parts(packed)]
+        if self.cache is not None:
+            parts.append(self.cache.unpack_state(packed[-1]))
+        return tuple(parts)
+
+    def _parts(self, state: Sequence[Any]) -> Iterable[tuple[Component, Any]]:
+        """Each component with its own part of a state, after which the cache's may come."""
+        return zip(self.components, state, strict=False)
+
+    def _remember(self, state: MixtureState, ids: Ids) -> MixtureState:
+        """What the cache remembers after more words; nothing without a cache."""
+        return () if self.cache is None else (self.cache.after(state[-1], ids),)
 
     def score_word(self, state: MixtureState, word: Text) -> tuple[WordScore, MixtureState]:
         """Scores one word after what `state` remembers.
@@ -183,27 +220,32 @@ class Mixture(LanguageModel):
         Returns:
             The word's score; the state after it.
         """
-        told = [
-            model.score_word(part, word) for model, part in zip(self.components, state, strict=True)
-        ]
+        told = [model.score_word(part, word) for model, part in self._parts(state)]
         first = told[0][0]
+        found = UNK if first.oov else self.vocabulary.find(as_bytes(word))
+        assert found is not None, "it is in the vocabulary"
         if self.method is Method.LINEAR:
             each = np.array([[score.log10_prob] for score, _ in told])
-            log10_prob = float(combine_linear(each, self.weights)[0])
+            log10_prob = combine_linear(each, self.weights)
         else:
-            found = None if first.oov else self.vocabulary.find(as_bytes(word))
-            log10_prob = float(self.log10_distribution(state)[UNK if found is None else found])
-        after = tuple(part for _, part in told)
-        return WordScore(log10_prob, 0, first.oov, first.word), after
+            log10_prob = self._log10_distribution(state)[found : found + 1]
+        if self.cache is not None:
+            recalled = self.cache.recall_word(state[-1], found)
+            log10_prob = self.cache.blend(log10_prob, recalled)
+        after = self._remember(state, np.array([found], np.uint32))
+        score = WordScore(float(log10_prob[0]), 0, first.oov, first.word)
+        return score, (*(part for _, part in told), *after)
 
     def log10_distribution(self, state: MixtureState) -> Floats:
         """log10 P(w | state) of every vocabulary word, float64 [V]; minus infinity for `<s>`."""
-        told = np.stack(
-            [
-                model.log10_distribution(part)
-                for model, part in zip(self.components, state, strict=True)
-            ]
-        )
+        scores = self._log10_distribution(state)
+        if self.cache is None:
+            return scores
+        return self.cache.blend(scores, self.cache.recall_all(state[-1]))
+
+    def _log10_distribution(self, state: MixtureState) -> Floats:
+        """The same without the cache."""
+        told = np.stack([model.log10_distribution(part) for model, part in self._parts(state)])
         if self.method is Method.LOG_LINEAR:
             (scores,) = combine_log_linear(told[:, np.newaxis], self.weights)
             return np.asarray(scores)

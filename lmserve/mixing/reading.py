@@ -1,14 +1,16 @@
 """Reading a text by a mixture, from line to line."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 
-from lmserve.language_model import Reader
+from lmserve.language_model import LanguageModel, Reader
 from lmserve.mixing.combining import Floats, combine_linear, combine_log_linear
 from lmserve.mixing.components import Component
 from lmserve.mixing.foretelling import Foreteller
+from lmserve.mixing.word_cache import WordCache
 from lmserve.scorer import Text, TokenScores
 from lmserve.text.word_table import OOV, Ids
 
@@ -41,6 +43,25 @@ class LogLinearReader:
             self._foreteller.next_line()
             parts.append(log_linear_scores(self._foreteller, ids[begun:ended], self._weights))
         return TokenScores.without_ngrams(np.concatenate(parts), ids == OOV, starts)
+
+
+class RememberingReader:
+    """What another reader says, and what a cache of the words read before says of it."""
+
+    def __init__(self, reader: Reader, cache: WordCache, model: LanguageModel) -> None:
+        self._reader = reader
+        self._cache = cache
+        self._model = model
+        self._recent = cache.begin_state()
+
+    def read(self, texts: Sequence[Text]) -> TokenScores:
+        """See `lmserve.language_model.Reader`."""
+        scores = self._reader.read(texts)
+        ids, _ = self._model.encode_texts(texts, eos=True)
+        words = np.concatenate((self._recent, ids))
+        recalled = self._cache.recall(words, np.array([0, len(words)]), read=len(self._recent))
+        self._recent = self._cache.after(self._recent, ids)
+        return replace(scores, log10_prob=self._cache.blend(scores.log10_prob, recalled))
 
 
 def mix_scores(parts: Sequence[TokenScores], weights: Floats) -> TokenScores:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lmserve.mixing.combining import LN_10, ZERO_LOG10, Floats
+from lmserve.mixing.word_cache import Recalled
 from lmserve.text.special_tokens import BOS
 from lmserve.text.word_table import Ids
 
@@ -27,13 +28,22 @@ class Fit:
         weights: float64 [K].
         log_likelihoods: the mean of ln P over the text's words, before the first step and after
             each; it never falls.
+        possible: whether every word has a probability; those that have none are not in the means.
     """
 
     weights: Floats
     log_likelihoods: list[float]
+    possible: bool = True
 
 
-def fit_linear(log10_probs: Floats, *, tolerance: float = 1e-7) -> Fit:
+def fit_linear(
+    log10_probs: Floats,
+    *,
+    recalled: Recalled | None = None,
+    strength: float = 1.0,
+    start: Floats | None = None,
+    tolerance: float = 1e-7,
+) -> Fit:
     """Weights of a linear mixture, by expectation-maximisation.
 
     A word's share in a weight is the probability that the component produced it (Jelinek and Mercer
@@ -42,24 +52,37 @@ def fit_linear(log10_probs: Floats, *, tolerance: float = 1e-7) -> Fit:
     Args:
         log10_probs: float64 [K, N], of the text's words under each component. Words that are
             impossible under all of them say nothing about the weights and are left out.
+        recalled: what a cache of words says of the N words; None is no cache.
+        strength: the mixture's beside it.
+        start: weights to begin with, none of them 0; None is equal ones.
         tolerance: the steps end when no weights at all can raise the mean of ln P by more than
-            this. The bound is ln max_k mean_t P_k(t) / P(t) (Cover 1984, theorem 3).
+            this. As it is concave, that is at most max_k g_k - sum_k l_k g_k, g its gradient.
     """
-    possible = log10_probs[:, log10_probs.max(axis=0, initial=-np.inf) > -np.inf]
-    top = possible.max(axis=0, initial=-np.inf)
-    probs = 10.0 ** (possible - top)
-    base = float(top.mean() * LN_10) if len(top) else 0.0
-    weights = np.full(len(probs), 1 / len(probs))
+    count, ln_probs = len(log10_probs), log10_probs * LN_10
+    divisor = np.zeros(log10_probs.shape[1])
+    said = np.full_like(divisor, -np.inf)
+    if recalled is not None:
+        # The cache has a part in every word that no weight changes.
+        divisor = np.log1p(recalled.totals / strength)
+        with np.errstate(divide="ignore"):
+            said = np.log(recalled.hits / strength)
+    top = np.maximum(ln_probs.max(axis=0, initial=-np.inf), said)
+    possible = top > -np.inf
+    top = top[possible]
+    probs = np.exp(ln_probs[:, possible] - top)
+    added = np.exp(said[possible] - top)
+    base = float((top - divisor[possible]).mean()) if len(top) else 0.0
+    weights = np.full(count, 1 / count) if start is None else start
     log_likelihoods: list[float] = []
     while len(top) and len(log_likelihoods) < _MAX_STEPS:
-        mixed = weights @ probs
+        mixed = weights @ probs + added
         log_likelihoods.append(base + float(np.log(mixed).mean()))
         gains = (probs / mixed).mean(axis=1)
-        if np.log(gains.max()) < tolerance:
+        if gains.max() - weights @ gains < tolerance:
             break
         weights = weights * gains
         weights /= weights.sum()
-    return Fit(weights, log_likelihoods)
+    return Fit(weights, log_likelihoods, bool(possible.all()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +103,17 @@ class Foretold:
         kept = np.delete(np.maximum(log10_probs, ZERO_LOG10), BOS, axis=2) * LN_10
         came = ids.astype(np.int64)
         return cls(kept.astype(np.float32), came - (came > BOS))
+
+    @property
+    def ids(self) -> Ids:
+        """The words that came, uint32 [T]."""
+        return (self.came + (self.came >= BOS)).astype(np.uint32)
+
+    def mixed_ln_probs(self, weights: Floats) -> Floats:
+        """Ln P of the words that came, in a log-linear mixture: float64 [T]."""
+        joint = np.tensordot(weights, self.ln_probs, 1)
+        mixed: Floats = weights @ self.came_ln_probs() - np.logaddexp.reduce(joint, axis=1)
+        return mixed
 
     def came_ln_probs(self) -> Floats:
         """Ln P of the words that came: float64 [K, T]."""

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 
 from lmserve.language_model import LanguageModel
 from lmserve.mixing.model import Mixture
+from lmserve.mixing.word_cache import CacheSettings
 from lmserve.ngram.model import NgramModel
 from lmserve.service.context import InService, problems
 from lmserve.service.served import ServedModel
@@ -41,6 +42,9 @@ class ModelCard(BaseModel):
     cell: Annotated[str | None, Field(description="The recurrent cell.")] = None
     method: Annotated[str | None, Field(description="How a mixture combines its models.")] = None
     components: Annotated[list[ComponentCard] | None, Field(description="Of a mixture.")] = None
+    cache: Annotated[
+        CacheSettings | None, Field(description="Of the words just read, in a mixture.")
+    ] = None
 
 
 class FailureCard(BaseModel):
@@ -112,7 +116,8 @@ def _facts(model: LanguageModel) -> dict[str, Any]:
             )
             for component, weight in components
         ]
-        return {"kind": "mixture", "method": model.method, "components": cards}
+        cache = None if model.cache is None else model.cache.settings
+        return {"kind": "mixture", "method": model.method, "components": cards, "cache": cache}
     # A recurrent model: only who has one has torch, without which its class cannot be imported.
     network = model.manifest.network  # type: ignore[attr-defined]
     return {"kind": "rnn", "cell": network.cell}

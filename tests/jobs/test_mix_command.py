@@ -58,6 +58,18 @@ def test_a_mixture_is_evaluated_as_it_was_mixed(mixed_path: Path, dev: Path) -> 
     assert all(component["digest"] in facts for component in manifest["components"])
 
 
+def test_a_cache_is_told_and_used(tiny_model_path: Path, dev: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "cached"
+    shown = output("mix", tiny_model_path, "--dev", dev, "--cache", 50, "-o", folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["cache"]["window"] == 50
+    assert "cache: 50 words" in shown
+    assert "cache: 50 words" in output("info", folder)
+    assert evaluated(folder, dev) == pytest.approx(manifest["perplexity"], rel=1e-6)
+    fresh = evaluated(folder, dev, "--fresh")
+    assert manifest["perplexity"] < fresh < evaluated(tiny_model_path, dev) * 1.01
+
+
 def test_a_log_linear_mixture_is_told_as_json(
     tiny_model_path: Path, network_path: Path, dev: Path, tmp_path: Path
 ) -> None:

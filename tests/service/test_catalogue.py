@@ -267,7 +267,7 @@ def test_a_network_and_a_mixture_say_what_they_are(
 
     network = train_network(tiny_text, tmp_path / "network")
     parts = (tiny_model_path, network)
-    mix(MixConfig(models=parts, dev=(str(tiny_text),), output=tmp_path / "mixed"))
+    mix(MixConfig(models=parts, dev=(str(tiny_text),), output=tmp_path / "mixed", cache=20))
     directory = ModelDirectory.at(tmp_path / "models")
     for name in ("network", "mixed"):
         publish(tmp_path / name, directory)
@@ -276,6 +276,7 @@ def test_a_network_and_a_mixture_say_what_they_are(
     assert (card["kind"], card["cell"]) == ("rnn", "lstm")
     card = following.get("/v1/models/mixed").json()
     assert (card["kind"], card["method"]) == ("mixture", "linear")
+    assert card["cache"]["window"] == 20
     digests = [lmserve.load(part).digest for part in parts]
     assert [component["digest"] for component in card["components"]] == digests
     assert [component["kind"] for component in card["components"]] == ["ngram", "rnn"]
