@@ -14,8 +14,9 @@ demo: $(INSTALLED)
 
 install: $(COMPLETE)
 
+# By two processes, which a machine of two processors and 8 GB has room for.
 test: $(COMPLETE)
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup
 
 # Several hosts on this machine, in network namespaces where it allows them: docs/many-nodes.md.
 test-cluster: $(COMPLETE)
