@@ -101,8 +101,8 @@ def _check_recurrent(model: LanguageModel, switch: str) -> None:
     if kind != "rnn":
         raise OptionError(
             f"{switch} is for recurrent models; this one has no state that goes on learning",
-            f"Leave out {switch}, or name a folder written by 'lmserve train'. For other models, "
-            "'lmserve mix --cache 500' adds a cache of words.",
+            f"Leave out {switch}, or name a folder written by 'lmserve train'. Models of all kinds "
+            "have a cache in a mixture: 'lmserve mix --cache'.",
         )
 
 

@@ -39,8 +39,8 @@ def evaluate(
         bool,
         Option(
             "--fresh",
-            help="Begin anew with every line, as services do; otherwise a network's state goes on "
-            "from line to line, as in training. N-gram models always begin anew.",
+            help="Begin anew with every line, as services do; otherwise a network's state and a "
+            "mixture's cache go on from line to line. N-gram models always begin anew.",
         ),
     ] = False,
     dynamic: adapting.Dynamic = False,

@@ -64,6 +64,7 @@ def test_a_text_that_repeats_itself_is_better_with_a_cache(
     assert cached.cache is not None
     assert cached.cache.window == 300
     assert cached.digest != plain.digest
+    assert "cache" not in json.loads((tmp_path / "plain" / "manifest.json").read_text())
     loaded = lmserve.load(tmp_path / "cached")
     assert loaded.digest == cached.digest
     scores = loaded.reader().read(dev.read_bytes().splitlines()).log10_prob
@@ -74,3 +75,17 @@ def test_a_text_that_repeats_itself_is_better_with_a_cache(
     written.write_text(json.dumps(content))
     with pytest.raises(CorruptModelError, match="method or cache"):
         lmserve.load(tmp_path / "cached")
+
+
+@BOTH
+@pytest.mark.parametrize("cache", [None, CACHE], ids=["plain", "cached"])
+def test_white_space_around_a_word_is_none_of_it(
+    tiny_model: lmserve.NgramModel, method: Method, cache: CacheSettings | None
+) -> None:
+    mixed = Mixture([tiny_model], [1.0], method, cache)
+    state = mixed.state_after("w1 w0")
+    expected, after = mixed.score_word(state, "w0")
+    for written in (" w0", "w0\n", "\tw0 "):
+        score, other = mixed.score_word(state, written)
+        assert score[:3] == expected[:3]
+        assert mixed.pack_state(other) == mixed.pack_state(after)

@@ -17,7 +17,7 @@ from lmserve.errors import CorruptModelError, ModelError, OptionError
 from lmserve.mixing.combining import Method
 from lmserve.mixing.components import check_components
 from lmserve.mixing.making import MixConfig, mix
-from lmserve.mixing.model import Mixture
+from lmserve.mixing.model import Mixture, MixtureState
 from lmserve.mixing.word_cache import CacheSettings
 from lmserve.ngram.limiting import VocabularyLimit
 from lmserve.ngram.smoothing_methods import Smoothing
@@ -135,11 +135,11 @@ def test_a_reader_carries_what_its_components_carry(
         # The sum over the vocabulary depends on the position only: by the states, word by word.
         state, expected_parts = network.begin_state(), []
         for line in LINES:
-            both = (tiny_model.begin_state(), state)
+            both = MixtureState((tiny_model.begin_state(), state))
             for word in [*line.split(), "</s>"]:
                 score, both = mixed.score_word(both, word)
                 expected_parts.append(score.log10_prob)
-            state = both[1]
+            state = both.parts[1]
         assert found == pytest.approx(expected_parts, abs=1e-4)
     assert not np.allclose(found, mixed.score_tokens(LINES).log10_prob, atol=1e-4)
 

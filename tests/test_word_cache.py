@@ -14,7 +14,7 @@ from lmserve.mixing.cache_fitting import fit_cache
 from lmserve.mixing.combining import combine_linear
 from lmserve.mixing.making import MixConfig
 from lmserve.mixing.weights import fit_linear
-from lmserve.mixing.word_cache import CacheSettings, WordCache
+from lmserve.mixing.word_cache import NOTHING_READ, CacheSettings, WordCache
 from lmserve.text.special_tokens import BOS, UNK
 from lmserve.text.word_table import OOV
 
@@ -61,12 +61,12 @@ def test_words_parts_and_distributions_agree(
 ) -> None:
     cache, ids = WordCache(settings, VOCABULARY), np.array(text, np.uint32)
     whole = cache.recall(ids, np.array([0, len(ids)]))
-    state = cache.after(cache.begin_state(), ids[:cut])
+    state = cache.after(NOTHING_READ, ids[:cut])
     joined = np.concatenate((state, ids[cut:]))
     rest = cache.recall(joined, np.array([0, len(joined)]), read=len(state))
     assert rest.hits == pytest.approx(whole.hits[cut:], rel=1e-9, abs=1e-12)
     assert rest.totals == pytest.approx(whole.totals[cut:], rel=1e-9, abs=1e-12)
-    state = cache.begin_state()
+    state = NOTHING_READ
     for t in range(len(ids)):
         word = UNK if ids[t] == OOV else int(ids[t])
         one, every = cache.recall_word(state, word), cache.recall_all(state)
@@ -87,7 +87,7 @@ def test_a_blend_is_a_distribution_and_with_nothing_read_the_model(
     probs = np.random.default_rng(seed).dirichlet(np.full(VOCABULARY, 0.3))
     with np.errstate(divide="ignore"):
         model = np.log10(probs)
-    state = cache.after(cache.begin_state(), np.array(text, np.uint32))
+    state = cache.after(NOTHING_READ, np.array(text, np.uint32))
     blended = 10.0 ** cache.blend(model, cache.recall_all(state))
     assert blended.sum() == pytest.approx(1, abs=1e-9)
     expected = [
@@ -96,7 +96,7 @@ def test_a_blend_is_a_distribution_and_with_nothing_read_the_model(
         for w in range(VOCABULARY)
     ]
     assert blended == pytest.approx(expected, rel=1e-9, abs=1e-15)
-    nothing = cache.blend(model, cache.recall_all(cache.begin_state()))
+    nothing = cache.blend(model, cache.recall_all(NOTHING_READ))
     assert nothing == pytest.approx(model, abs=1e-12)
 
 
@@ -163,7 +163,23 @@ def test_the_search_ends_at_the_top_of_a_hill() -> None:
     assert cache_fitting._search(height) == pytest.approx(top, abs=0.02)
 
 
-@pytest.mark.parametrize("window", [0, -3, 1_000_001])
+def test_what_was_read_is_never_impossible_however_long_ago() -> None:
+    cache = WordCache(CacheSettings(window=5000, decay=0.5, theta=0, strength=1), VOCABULARY)
+    ids = np.array([2, *[3] * 4999, 2], np.uint32)
+    recalled = cache.recall(ids, np.array([0, len(ids)]))
+    assert 0 < recalled.hits[-1] < 1e-200
+    impossible = np.full(len(ids), -np.inf)
+    assert np.isfinite(cache.blend(impossible, recalled)[[2, -1]]).all()
+
+
+def test_no_word_is_more_than_certain() -> None:
+    cache = WordCache(CacheSettings(window=5000, decay=0.999999, theta=10, strength=1), VOCABULARY)
+    ids = np.full(20_000, 2, np.uint32)
+    recalled = cache.recall(ids, np.array([0, len(ids)]))
+    assert cache.blend(np.full(len(ids), -1e-4), recalled).max() <= 0
+
+
+@pytest.mark.parametrize("window", [0, -3, 10_001])
 def test_a_cache_of_no_words_is_refused(tmp_path: Path, window: int) -> None:
     with pytest.raises(OptionError, match=f"cache is {window:,} words"):
         MixConfig(models=(), dev=(), output=tmp_path, cache=window)

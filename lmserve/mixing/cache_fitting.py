@@ -1,8 +1,8 @@
 """The cache under which a development text is most probable, and the mixture's weights with it.
 
 The likelihood is no concave function of the cache's three numbers, so they are found by trying:
-each a step up and down, and half the step where nothing is better (Hooke and Jeeves 1961). Weights
-are made anew for every cache that is tried.
+each a step up and down, and half the step where nothing is better (a compass search; Kolda, Lewis
+and Torczon 2003, section 1). Weights are made anew for every cache that is tried.
 """
 
 import math
@@ -15,14 +15,16 @@ from lmserve.mixing.weights import Fit, fit_linear
 from lmserve.mixing.word_cache import CacheSettings, WordCache
 from lmserve.text.word_table import Ids
 
-# ln strength, ln (1 - decay), theta: where the search begins, and how far each may go.
+# ln strength, ln (1 - decay), theta: where the search begins, near what the Penn Treebank gives,
+# and how far each may go.
 _START = (math.log(2000), math.log(0.01), 2.0)
 _LOWEST = (0.0, math.log(1e-6), 0.0)
 _HIGHEST = (math.log(1e9), math.log(0.5), 10.0)
 _FIRST_STEP = 0.8
 _LAST_STEP = 0.02
-# Of weights beside a cache that is only tried.
-_ROUGHLY = 1e-5
+# How far weights may be from the best, in ln P a word: beside a cache that is tried; at last.
+_TRIED, _FINAL = 1e-5, 1e-7
+_DIGITS = 4
 
 _Place = tuple[float, ...]
 
@@ -52,16 +54,24 @@ def fit_cache(
             tolerance=tolerance,
         )
 
-    place = _search(lambda tried: fit(_settings(tried, window), _ROUGHLY).log_likelihoods[-1])
+    place = _search(lambda tried: fit(_settings(tried, window), _TRIED).log_likelihoods[-1])
     settings = _settings(place, window)
-    return fit(settings, 1e-7), settings
+    return fit(settings, _FINAL), settings
 
 
 def _settings(place: _Place, window: int) -> CacheSettings:
     ln_strength, ln_fading, theta = place
     return CacheSettings(
-        window=window, decay=1 - math.exp(ln_fading), theta=theta, strength=math.exp(ln_strength)
+        window=window,
+        decay=round(1 - math.exp(ln_fading), 6),
+        theta=_rounded(theta),
+        strength=_rounded(math.exp(ln_strength)),
     )
+
+
+def _rounded(value: float) -> float:
+    """As many digits as the search can tell, and no more."""
+    return float(f"{value:.{_DIGITS}g}")
 
 
 def _search(value: Callable[[_Place], float]) -> _Place:
@@ -69,13 +79,15 @@ def _search(value: Callable[[_Place], float]) -> _Place:
     place: _Place = _START
     best, step = value(place), _FIRST_STEP
     while step > _LAST_STEP:
-        found = best
-        for axis, way in ((axis, way) for axis in range(len(_START)) for way in (step, -step)):
-            moved = min(max(place[axis] + way, _LOWEST[axis]), _HIGHEST[axis])
-            tried = (*place[:axis], moved, *place[axis + 1 :])
-            reached = value(tried)
-            if reached > best:
-                place, best = tried, reached
-        if best == found:
+        before = best
+        for axis in range(len(_START)):
+            for way in (step, -step):
+                moved = min(max(place[axis] + way, _LOWEST[axis]), _HIGHEST[axis])
+                tried = (*place[:axis], moved, *place[axis + 1 :])
+                reached = value(tried) if tried != place else best
+                if reached > best:
+                    place, best = tried, reached
+                    break
+        if best == before:
             step /= 2
     return place

@@ -53,7 +53,8 @@ class MixtureManifest(BaseModel):
     schema_version: Literal[1] = 1
     method: Method
     components: Annotated[list[ComponentFacts], Field(min_length=1)]
-    cache: CacheSettings | None = None
+    # Left out where there is none, so that versions that know of none can read it.
+    cache: CacheSettings | None = Field(None, exclude_if=lambda cache: cache is None)
     perplexity: float | None
     tokens: Annotated[int, Field(ge=0)]
     digest: Sha256

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -24,22 +24,34 @@ from lmserve.mixing.reading import (
     mix_scores,
 )
 from lmserve.mixing.state_packing import join_states, split_states
-from lmserve.mixing.word_cache import CacheSettings, WordCache
+from lmserve.mixing.word_cache import NOTHING_READ, CacheSettings, WordCache
 from lmserve.ngram.texts import as_bytes
 from lmserve.packed_states import seal, unseal
 from lmserve.scorer import Text, TokenScores, WordScore
-from lmserve.text.special_tokens import BOS, UNK, SpecialTokens
+from lmserve.text.special_tokens import BOS, EOS, SPECIAL_WORDS, UNK, SpecialTokens
 from lmserve.text.word_table import OOV, Ids
 
-# Of each component, what it remembers; then what the cache does, if there is one.
-MixtureState = tuple[Any, ...]
+_Part = TypeVar("_Part")
+
+
+class MixtureState(NamedTuple):
+    """What a mixture remembers.
+
+    Attributes:
+        parts: what each component does.
+        recent: what the cache does, ids of words, uint32 [<= M]; none without a cache.
+    """
+
+    parts: tuple[Any, ...]
+    recent: Ids = NOTHING_READ
 
 
 class Mixture(LanguageModel):
     """A mixture opened for queries; satisfies `lmserve.scorer.Scorer`.
 
     A word of a linear mixture costs what it costs its components. A word of a log-linear one costs
-    the components' probabilities of all words, whose sum it is divided by.
+    the components' probabilities of all words, whose sum it is divided by. With a cache, texts are
+    cut into tokens once more, and word by word, each costs a look at all that is remembered.
 
     Args:
         components: K models over the same words, checked by `check_components`.
@@ -70,7 +82,6 @@ class Mixture(LanguageModel):
             )
         first = self.components[0]
         self.cache = None if cache is None else WordCache(cache, len(first.vocabulary))
-        self._nothing_read = () if self.cache is None else (self.cache.begin_state(),)
         carrying = any(model.carries_state for model in self.components)
         self.carries_state = carrying or self.cache is not None
         self.costly = method is Method.LOG_LINEAR or any(model.costly for model in self.components)
@@ -164,51 +175,49 @@ class Mixture(LanguageModel):
 
     def begin_state(self) -> MixtureState:
         """The state at the start of a sentence."""
-        return (*(model.begin_state() for model in self.components), *self._nothing_read)
+        return MixtureState(tuple(model.begin_state() for model in self.components))
 
     def null_state(self) -> MixtureState:
         """The state after nothing at all."""
-        return (*(model.null_state() for model in self.components), *self._nothing_read)
+        return MixtureState(tuple(model.null_state() for model in self.components))
 
     def advance(self, state: MixtureState, word_id: int) -> MixtureState:
         """The state after one more word, an id of the vocabulary other than `BOS`."""
-        parts = (model.advance(part, word_id) for model, part in self._parts(state))
-        return (*parts, *self._remember(state, np.array([word_id], np.uint32)))
+        parts = tuple(model.advance(part, word_id) for model, part in self._each(state.parts))
+        return MixtureState(parts, self._remember(state.recent, np.array([word_id], np.uint32)))
 
     def state_after(self, context: Text, *, bos: bool = True) -> MixtureState:
         """The state after some words."""
-        parts = (model.state_after(context, bos=bos) for model in self.components)
+        parts = tuple(model.state_after(context, bos=bos) for model in self.components)
         ids, _ = self.encode_texts([context], eos=False)
-        return (*parts, *self._remember(self._nothing_read, ids))
+        return MixtureState(parts, self._remember(NOTHING_READ, ids))
 
     def next_sentence(self, state: MixtureState) -> MixtureState:
         """See `lmserve.language_model`: each component as it does by itself; the cache goes on."""
-        parts = (model.next_sentence(part) for model, part in self._parts(state))
-        return (*parts, *state[len(self.components) :])
+        parts = tuple(model.next_sentence(part) for model, part in self._each(state.parts))
+        return MixtureState(parts, state.recent)
 
     def pack_state(self, state: MixtureState) -> bytes:
         """The components' states as bytes, and the cache's; see `lmserve.packed_states`."""
-        parts = [model.pack_state(part) for model, part in self._parts(state)]
+        packed = [model.pack_state(part) for model, part in self._each(state.parts)]
         if self.cache is not None:
-            parts.append(self.cache.pack_state(state[-1]))
-        return seal(join_states(parts), self.digest)
+            packed.append(self.cache.pack_state(state.recent))
+        return seal(join_states(packed), self.digest)
 
     def unpack_state(self, data: bytes) -> MixtureState:
         """The state of `pack_state`; see `lmserve.language_model`."""
-        count = len(self.components) + len(self._nothing_read)
-        packed = split_states(unseal(data, self.digest), count)
-        parts = [model.unpack_state(part) for model, part in self._parts(packed)]
-        if self.cache is not None:
-            parts.append(self.cache.unpack_state(packed[-1]))
-        return tuple(parts)
+        count = len(self.components)
+        packed = split_states(unseal(data, self.digest), count + (self.cache is not None))
+        parts = tuple(model.unpack_state(part) for model, part in self._each(packed[:count]))
+        if self.cache is None:
+            return MixtureState(parts)
+        return MixtureState(parts, self.cache.unpack_state(packed[count]))
 
-    def _parts(self, state: Sequence[Any]) -> Iterable[tuple[Component, Any]]:
-        """Each component with its own part of a state, after which the cache's may come."""
-        return zip(self.components, state, strict=False)
+    def _each(self, parts: Sequence[_Part]) -> Iterable[tuple[Component, _Part]]:
+        return zip(self.components, parts, strict=True)
 
-    def _remember(self, state: MixtureState, ids: Ids) -> MixtureState:
-        """What the cache remembers after more words; nothing without a cache."""
-        return () if self.cache is None else (self.cache.after(state[-1], ids),)
+    def _remember(self, recent: Ids, ids: Ids) -> Ids:
+        return NOTHING_READ if self.cache is None else self.cache.after(recent, ids)
 
     def score_word(self, state: MixtureState, word: Text) -> tuple[WordScore, MixtureState]:
         """Scores one word after what `state` remembers.
@@ -220,32 +229,41 @@ class Mixture(LanguageModel):
         Returns:
             The word's score; the state after it.
         """
-        told = [model.score_word(part, word) for model, part in self._parts(state)]
+        told = [model.score_word(part, word) for model, part in self._each(state.parts)]
         first = told[0][0]
-        found = UNK if first.oov else self.vocabulary.find(as_bytes(word))
-        assert found is not None, "it is in the vocabulary"
+        found = self._find(word, first)
         if self.method is Method.LINEAR:
             each = np.array([[score.log10_prob] for score, _ in told])
             log10_prob = combine_linear(each, self.weights)
         else:
-            log10_prob = self._log10_distribution(state)[found : found + 1]
+            log10_prob = self._log10_distribution(state)[found]
         if self.cache is not None:
-            recalled = self.cache.recall_word(state[-1], found)
+            recalled = self.cache.recall_word(state.recent, int(found[0]))
             log10_prob = self.cache.blend(log10_prob, recalled)
-        after = self._remember(state, np.array([found], np.uint32))
-        score = WordScore(float(log10_prob[0]), 0, first.oov, first.word)
-        return score, (*(part for _, part in told), *after)
+        parts = tuple(part for _, part in told)
+        after = MixtureState(parts, self._remember(state.recent, found))
+        return WordScore(float(log10_prob[0]), 0, first.oov, first.word), after
+
+    def _find(self, word: Text, score: WordScore) -> Ids:
+        """The id of a word that components scored, uint32 [1]."""
+        if as_bytes(word) == SPECIAL_WORDS[EOS]:
+            return np.array([EOS], np.uint32)
+        if score.oov:
+            return np.array([UNK], np.uint32)
+        # As the components do, which forgive white space around a word.
+        found, _ = self.encode_texts([word], eos=False)
+        return found
 
     def log10_distribution(self, state: MixtureState) -> Floats:
         """log10 P(w | state) of every vocabulary word, float64 [V]; minus infinity for `<s>`."""
         scores = self._log10_distribution(state)
         if self.cache is None:
             return scores
-        return self.cache.blend(scores, self.cache.recall_all(state[-1]))
+        return self.cache.blend(scores, self.cache.recall_all(state.recent))
 
     def _log10_distribution(self, state: MixtureState) -> Floats:
         """The same without the cache."""
-        told = np.stack([model.log10_distribution(part) for model, part in self._parts(state)])
+        told = np.stack([model.log10_distribution(part) for model, part in self._each(state.parts)])
         if self.method is Method.LOG_LINEAR:
             (scores,) = combine_log_linear(told[:, np.newaxis], self.weights)
             return np.asarray(scores)

@@ -10,7 +10,7 @@ from lmserve.language_model import LanguageModel, Reader
 from lmserve.mixing.combining import Floats, combine_linear, combine_log_linear
 from lmserve.mixing.components import Component
 from lmserve.mixing.foretelling import Foreteller
-from lmserve.mixing.word_cache import WordCache
+from lmserve.mixing.word_cache import NOTHING_READ, WordCache
 from lmserve.scorer import Text, TokenScores
 from lmserve.text.word_table import OOV, Ids
 
@@ -52,7 +52,7 @@ class RememberingReader:
         self._reader = reader
         self._cache = cache
         self._model = model
-        self._recent = cache.begin_state()
+        self._recent = NOTHING_READ
 
     def read(self, texts: Sequence[Text]) -> TokenScores:
         """See `lmserve.language_model.Reader`."""

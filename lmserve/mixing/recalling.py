@@ -1,4 +1,8 @@
-"""The kernel of a cache of words: from a word to where it was before, never over all of them."""
+"""The kernel of a cache of words: from a word to where it was before, never over all of them.
+
+So a word costs what is remembered of it and of the word before it: in a text of one word, over and
+over, all of the cache.
+"""
 
 import numpy as np
 import numpy.typing as npt
@@ -6,7 +10,8 @@ import numpy.typing as npt
 from lmserve.kernels import borrowing, inlined
 from lmserve.text.word_table import Ids
 
-# Words before a word that are compared.
+# Words before a word that are compared. All scores depend on it: with another number, digests of
+# mixtures with a cache have to change.
 CONTEXT = 2
 
 _Int64s = npt.NDArray[np.int64]
@@ -36,10 +41,10 @@ def recall(
     """Fills, for every word but the first `read`, what the words before say of it.
 
     Args:
-        ids: uint32 [N], of all texts.
-        previous: int64 [N], where the same word was before, in any text; -1 where it was not.
+        ids: uint32 [N], of all texts, without `OOV`.
+        previous: int64 [N], where the same id was before, in any text; -1 where it was not.
         starts: int64 [B + 1].
-        read: see above.
+        read: see above; of the first text.
         ages: float64 [M], delta^0, delta^1, ...; words that are older are forgotten.
         gains: float64 [`CONTEXT` + 1], e^(theta m).
         hits: float64 [N], to be filled; see `word_cache.Recalled`.
@@ -57,7 +62,8 @@ def recall(
                 continue
             total = base
             if t > begin:
-                # What follows the words that are like the last one counts more.
+                # What follows the words that are like the last one counts more. The oldest word
+                # follows none that is remembered.
                 i = previous[t - 1] + 1
                 while i > low:
                     total += ages[t - 1 - i] * (gains[_alike(ids, i, t, low)] - 1.0)

@@ -3,11 +3,12 @@
     P(w | h) = (kappa P_0(w | h) + sum_i a_i [w_i = w]) / (kappa + sum_i a_i)
     a_i = delta^(t - 1 - i) e^(theta m_i)
 
-over the last words w_i before word t. P_0 is the model's probability; delta makes words fade
-(Clarkson and Robinson 1997); m_i, 0 to 2, counts how many words before w_i are, one by one, those
-before word t, as in a cache of trigrams (Jelinek et al. 1991). This is the mean of a Dirichlet
-distribution with P_0 for its prior and the strength kappa (MacKay and Peto 1995): with nothing read
-it is P_0, and the more was read that is like the words now, the less P_0 has to say.
+over the last M words w_i before word t, sentence ends among them. P_0 is the model's probability;
+delta makes words fade (Clarkson and Robinson 1997); m_i, 0 to 2, counts how many of these words
+right before w_i are, one by one, those before word t, as in a cache of trigrams (Jelinek et al.
+1991). This is the mean of a Dirichlet distribution with P_0 for its prior and the strength kappa
+(MacKay and Peto 1995): with nothing read it is P_0, and the more was read that is like the words
+now, the less P_0 has to say.
 """
 
 from dataclasses import dataclass
@@ -23,8 +24,13 @@ from lmserve.mixing.recalling import CONTEXT, recall
 from lmserve.text.special_tokens import BOS, UNK
 from lmserve.text.word_table import OOV, Ids, Offsets
 
-# Four megabytes of state.
-LARGEST_WINDOW = 1_000_000
+# More words help no more, and a repeated word costs a look at each of them.
+LARGEST_WINDOW = 10_000
+# What is remembered of the oldest word, so that none has the probability 0 that was read.
+_LEAST_SHARE = 1e-300
+# What a cache remembers where a text begins.
+NOTHING_READ: Ids = np.empty(0, np.uint32)
+NOTHING_READ.flags.writeable = False
 _PACKED_ID = np.dtype("<u4")
 
 
@@ -34,7 +40,8 @@ class CacheSettings(BaseModel):
     Attributes:
         window: words that are remembered.
         decay: delta, what is left of a word's share with every word after it.
-        theta: how much more a word counts for each word before it that is alike.
+        theta: how much more a word counts for each word before it that is alike; up to 50, so that
+            its power is a number.
         strength: kappa, that of the model beside what was read.
     """
 
@@ -72,12 +79,8 @@ class WordCache:
         self._words = words
         fading = np.full(settings.window, settings.decay)
         fading[0] = 1
-        self._ages = np.cumprod(fading)
+        self._ages = np.maximum(np.cumprod(fading), _LEAST_SHARE)
         self._gains: Floats = np.exp(settings.theta * np.arange(CONTEXT + 1))
-
-    def begin_state(self) -> Ids:
-        """The state before anything was read."""
-        return np.empty(0, np.uint32)
 
     def after(self, state: Ids, ids: Ids) -> Ids:
         """The state after more words; `OOV` is remembered as `<unk>`."""
@@ -113,7 +116,7 @@ class WordCache:
         Args:
             ids: uint32 [N], of all texts; `OOV` counts as `<unk>`.
             starts: int64 [B + 1], where each text begins: it knows nothing of those before.
-            read: of the first text, so many words are only remembered.
+            read: so many words of the first text, not more than it has, are only remembered.
 
         Returns:
             Of the N - `read` other words.
@@ -124,13 +127,13 @@ class WordCache:
         return Recalled(hits[read:], totals[read:])
 
     def blend(self, log10_probs: Floats, recalled: Recalled) -> Floats:
-        """log10 P for log10 P_0, float64 [N]."""
+        """log10 P for log10 P_0, float64 [N]; 0 at most, however sums are rounded."""
         strength = self.settings.strength
         with np.errstate(divide="ignore"):
             said = np.log(recalled.hits)
         joint = np.logaddexp(log10_probs * LN_10 + np.log(strength), said)
         blended: Floats = (joint - np.log(strength + recalled.totals)) / LN_10
-        return blended
+        return np.minimum(blended, 0)
 
     def shares(self, state: Ids) -> Floats:
         """a_i of each word remembered, float64 [<= M]."""
