@@ -18,13 +18,6 @@ settings.register_profile("no-deadline", deadline=None)
 settings.load_profile("no-deadline")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes share the tests, a file is one's, and so is all that shares a Ray."""
-    for item in items:
-        shares_ray = isinstance(item, pytest.Function) and "ray_session" in item.fixturenames
-        item.add_marker(pytest.mark.xdist_group("ray" if shares_ray else str(item.path)))
-
-
 @pytest.fixture(scope="module", autouse=True)
 def metrics_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where the programs that a file's tests start count: nothing of what others counted."""

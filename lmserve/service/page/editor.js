@@ -9,6 +9,7 @@ const field = document.getElementById("text");
 const mirror = document.getElementById("mirror");
 const detail = document.getElementById("detail");
 const suggestions = document.getElementById("suggestions");
+let suggested = "";
 
 /** Puts the text behind the field, each word on its shade. `known` is as from `Session.known`. */
 export function shadeText(text, tokens, known) {
@@ -55,8 +56,12 @@ export function suggest(tokens, known) {
   const begun = /\S*$/.exec(field.value.slice(0, caret))[0];
   const before = tokens.findLastIndex(({ end }) => end <= caret - begun.length);
   const fitting = (known[before]?.answer?.next ?? []).filter(({ word }) => word.startsWith(begun) && word !== begun);
-  const shownNow = fitting.slice(0, SUGGESTIONS).map((one) => button(one, begun));
-  suggestions.replaceChildren(...shownNow);
+  const shownNow = fitting.slice(0, SUGGESTIONS);
+  // Those that stay are left alone, so that no click or focus on them is lost.
+  const asked = JSON.stringify([begun, shownNow]);
+  if (asked === suggested) return;
+  suggested = asked;
+  suggestions.replaceChildren(...shownNow.map((one) => button(one, begun)));
 }
 
 function button({ word, log10_prob: log10Prob }, begun) {
