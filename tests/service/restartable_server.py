@@ -36,7 +36,7 @@ class RestartableServer:
         """Ends the server with all its connections."""
         self._server.should_exit = True
         self._server.force_exit = True
-        self._thread.join(60)
+        self._thread.join(20)
         assert not self._thread.is_alive()
 
 

@@ -88,9 +88,11 @@ def test_the_certificate_is_checked(kind: str, tmp_path: Path) -> None:
         for verify in (trusted, ssl.create_default_context(cafile=trusted), False):
             answers = stream(kind, server.url, texts, batch=100, client={"verify": verify})
             assert [answer["log10_prob"] for answer in answers] == [-3.5] * 1000
+        # A single request: where others are cancelled while they connect, anyio may lose the
+        # socket of one that just had, and Python warns of it.
         for verify in (other, True):
             with pytest.raises(ServiceError, match="not to be trusted") as caught:
-                stream(kind, server.url, texts, client={"verify": verify})
+                stream(kind, server.url, texts[:10], client={"verify": verify})
             assert not caught.value.passing
 
 
