@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _STREAMED = 5000
 _SEED = 1
+# The system gives such a port to nobody who asks for any.
+_FIRST_PORT = 8000
 # Lies in folders that a demo made, and may fill anew.
 _MARKER = ".lmserve-demo"
 
@@ -196,10 +198,16 @@ def _next_steps(folder: Path) -> None:
 
 
 def _free_port() -> int:
+    return next(port for port in range(_FIRST_PORT, 1 << 16) if _is_free(port))
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 if __name__ == "__main__":

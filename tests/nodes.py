@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -13,22 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from ports import free_ports
 
 PROGRAMS = Path(sys.executable).parent
 TOKEN = "0123456789abcdef0123456789abcdef"
 _START_S = 120
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nothing has, outside the range that Ray gives its workers."""
-    found: list[int] = []
-    while len(found) < count:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        if not 10002 <= port <= 19999 and port not in found:
-            found.append(port)
-    return found
 
 
 @contextmanager

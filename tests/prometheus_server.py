@@ -1,7 +1,6 @@
 """A real Prometheus for a test: scrapes what it is told to, evaluates rules, answers queries."""
 
 import json
-import socket
 import subprocess
 import tempfile
 import time
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ports import free_port
 from programs import program
 
 _DEADLINE_S = 60.0
@@ -90,13 +90,6 @@ def running_prometheus(configuration: str, *options: str) -> Iterator[Prometheus
         finally:
             process.terminate()
             process.wait(timeout=30)
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from nodes import folder_of_ray
+from ports import free_ports
 
 ROOT = Path(__file__).parent.parent
 PROGRAMS = Path(sys.executable).parent
@@ -54,7 +55,7 @@ class RayHead:
 @contextmanager
 def running_head() -> Iterator[RayHead]:
     """A cluster of one node, started for this block."""
-    gcs_port, dashboard_port, agent_port = _free_ports(3)
+    gcs_port, dashboard_port, agent_port = free_ports(3)
     environment = os.environ | {
         "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
         "RAY_AUTH_MODE": "disabled",
@@ -78,16 +79,6 @@ def running_head() -> Iterator[RayHead]:
         finally:
             head.send_signal(signal.SIGINT)
             head.wait(60)
-
-
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 def _wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from nodes import PROGRAMS, Nodes, free_ports, nodes
+from nodes import PROGRAMS, Nodes, nodes
+from ports import free_ports
 from pydantic import ValidationError
 from steady_load import Load, wait_for
 

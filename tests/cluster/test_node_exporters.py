@@ -14,8 +14,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from ports import free_port
 from programs import run
-from prometheus_server import free_port
 from ray.cluster_utils import Cluster
 
 from lmserve.metrics import membership

@@ -17,6 +17,7 @@ import httpx
 import orjson
 import pyarrow as pa
 import pytest
+from ports import free_port
 from prometheus_client.parser import text_string_to_metric_families
 from redis_server import running_redis
 
@@ -31,13 +32,6 @@ from lmserve.scorer import Scorer
 
 PASSWORD = "hunter2"
 LINES = 20_000
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @dataclass(frozen=True)

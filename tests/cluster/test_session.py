@@ -10,7 +10,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from nodes import TOKEN, Nodes, free_ports, nodes
+from nodes import TOKEN, Nodes, nodes
+from ports import free_ports
 from steady_load import wait_for
 
 import lmserve

@@ -3,7 +3,6 @@
 import csv
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from ports import free_port
 from steady_load import Load, wait_for
 
 import lmserve
@@ -21,13 +21,6 @@ from cluster.serving import serving
 from lmserve.errors import ModelError, OptionError
 from lmserve.publishing.directory import ModelDirectory
 from lmserve.publishing.publishing import publish
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Service:

@@ -16,7 +16,7 @@ import jsonschema
 import pytest
 import yaml
 from deployment_files import DEPLOY, check_lmserve, check_ray_start, check_serve
-from nodes import free_ports
+from ports import free_ports
 from programs import program, run
 
 import lmserve

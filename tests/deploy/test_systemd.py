@@ -16,7 +16,8 @@ import httpx
 import pytest
 import yaml
 from deployment_files import DEPLOY, check_lmserve, check_ray_start, check_serve
-from nodes import PROGRAMS, TOKEN, free_ports
+from nodes import PROGRAMS, TOKEN
+from ports import free_ports
 from programs import program
 
 from cluster import edge

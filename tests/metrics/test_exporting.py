@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from ports import free_port
 from programs import program
-from prometheus_server import free_port
 
 
 def read(port: int) -> str:

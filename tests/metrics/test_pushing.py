@@ -10,8 +10,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from ports import free_port
 from programs import output, program, run
-from prometheus_server import free_port
 
 USER, PASSWORD = "pusher", "hunter2"
 # Of the password; 4, so that it costs nothing to check.

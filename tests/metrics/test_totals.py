@@ -12,8 +12,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from ports import free_port
 from prometheus_client.parser import text_string_to_metric_families
-from prometheus_server import free_port
 
 from lmserve.metrics import membership
 

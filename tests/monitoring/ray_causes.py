@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import psutil
 from corpora import zipf_text
-from prometheus_server import free_port
+from ports import free_port
 from watched_nodes import Node
 
 from lmserve.metrics import membership

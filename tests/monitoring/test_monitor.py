@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 import yaml
+from ports import free_port
 from programs import program, run
-from prometheus_server import free_port
 
 from lmserve.errors import LmserveError, OptionError
 from lmserve.monitoring.folder import MonitorConfig, write_folder

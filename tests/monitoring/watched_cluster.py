@@ -14,8 +14,9 @@ from typing import Any
 import httpx
 import pytest
 from corpora import zipf_text
+from ports import free_port
 from programs import program
-from prometheus_server import PrometheusServer, free_port
+from prometheus_server import PrometheusServer
 from redis_server import running_redis
 from watched_traffic import traffic
 

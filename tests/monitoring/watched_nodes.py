@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from prometheus_server import PrometheusServer, free_port, running_prometheus
+from ports import free_port
+from prometheus_server import PrometheusServer, running_prometheus
 
 from lmserve.metrics.sharing import CHOICE_VARIABLE
 from lmserve.monitoring.rules.files import write

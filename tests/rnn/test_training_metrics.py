@@ -1,12 +1,12 @@
 """What Prometheus is told of a training."""
 
 import math
-import socket
 import subprocess
 import urllib.request
 from typing import Any
 
 import pytest
+from ports import free_port
 from programs import program
 
 from lmserve.errors import OptionError
@@ -68,9 +68,7 @@ def test_what_is_no_number_is_told_as_none() -> None:
 def test_prometheus_gets_them_and_their_names_follow_its_rules() -> None:
     metrics = TrainingMetrics("r", "lstm")
     metrics.update(LOG)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     metrics.serve(port)
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
         text = answer.read().decode()

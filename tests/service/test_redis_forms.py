@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ports import free_ports
 from programs import program
 from redis import Redis
 from redis_server import RedisServer, running_redis
@@ -22,14 +23,6 @@ from lmserve.service.redis_cache import RedisCache
 from lmserve.service.redis_connection import check_url
 
 KEYS = [b"lmserve:" + blake2b(b"%d" % i, digest_size=16).digest() for i in range(2000)]
-
-
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
 
 
 def listens(port: int) -> bool:
