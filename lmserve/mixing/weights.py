@@ -15,6 +15,10 @@ from lmserve.text.special_tokens import BOS
 from lmserve.text.word_table import Ids
 
 _MAX_STEPS = 20_000
+# By how much a step of expectation-maximisation is longer than the one before; and ln of how much a
+# weight may change beside the others.
+_HASTE = 1.1
+_LONGEST_STEP = 30.0
 _SMALLEST_STEP = 1e-6
 # Added to the curvature, so that components that are alike make no singular matrix.
 _RIDGE = 1e-9
@@ -47,7 +51,9 @@ def fit_linear(
     """Weights of a linear mixture, by expectation-maximisation.
 
     A word's share in a weight is the probability that the component produced it (Jelinek and Mercer
-    1980; Dempster, Laird and Rubin 1977, section 4.3); the likelihood rises with every step.
+    1980; Dempster, Laird and Rubin 1977, section 4.3). Steps become longer while the likelihood
+    rises, and begin anew where it would fall (Salakhutdinov and Roweis 2003): components that are
+    nearly alike would need too many else.
 
     Args:
         log10_probs: float64 [K, N], of the text's words under each component. Words that are
@@ -73,16 +79,32 @@ def fit_linear(
     added = np.exp(said[possible] - top)
     base = float((top - divisor[possible]).mean()) if len(top) else 0.0
     weights = np.full(count, 1 / count) if start is None else start
+    careful, rate = weights, 1.0
     log_likelihoods: list[float] = []
     while len(top) and len(log_likelihoods) < _MAX_STEPS:
         mixed = weights @ probs + added
-        log_likelihoods.append(base + float(np.log(mixed).mean()))
+        reached = base + float(np.log(mixed).mean())
+        if log_likelihoods and reached < log_likelihoods[-1] and rate > 1:
+            weights, rate = careful, 1.0
+            continue
+        log_likelihoods.append(reached)
         gains = (probs / mixed).mean(axis=1)
         if gains.max() - weights @ gains < tolerance:
             break
-        weights = weights * gains
-        weights /= weights.sum()
+        careful = _stepped(weights, gains, 1.0)
+        rate *= _HASTE
+        weights = _stepped(weights, gains, rate)
     return Fit(weights, log_likelihoods, bool(possible.all()))
+
+
+def _stepped(weights: Floats, gains: Floats, rate: float) -> Floats:
+    """Weights after a step; with the rate 1 that of expectation-maximisation."""
+    with np.errstate(divide="ignore"):
+        change = rate * np.log(gains)
+    # None becomes 0 by a step too long, which it could not leave again.
+    stepped = weights * np.exp(np.maximum(change - change.max(), -_LONGEST_STEP))
+    total: Floats = stepped / stepped.sum()
+    return total
 
 
 @dataclass(frozen=True, slots=True)
