@@ -88,8 +88,8 @@ def mix(config: MixConfig) -> MixtureManifest:
     models = [load(path) for path in config.models]
     components = check_components(models, config.models, config.method)
     read = _read if config.method is Method.LINEAR else _read_all
-    text = read(config, components)
-    manifest = _manifest(config, components, text, *_fit(config, text, len(models[0].vocabulary)))
+    dev = read(config, components)
+    manifest = _manifest(config, components, dev, *_fit(config, dev, len(models[0].vocabulary)))
     _write(config, manifest)
     return manifest
 

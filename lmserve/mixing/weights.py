@@ -64,24 +64,12 @@ def fit_linear(
         tolerance: the steps end when no weights at all can raise the mean of ln P by more than
             this. As it is concave, that is at most max_k g_k - sum_k l_k g_k, g its gradient.
     """
-    count, ln_probs = len(log10_probs), log10_probs * LN_10
-    divisor = np.zeros(log10_probs.shape[1])
-    said = np.full_like(divisor, -np.inf)
-    if recalled is not None:
-        # The cache has a part in every word that no weight changes.
-        divisor = np.log1p(recalled.totals / strength)
-        with np.errstate(divide="ignore"):
-            said = np.log(recalled.hits / strength)
-    top = np.maximum(ln_probs.max(axis=0, initial=-np.inf), said)
-    possible = top > -np.inf
-    top = top[possible]
-    probs = np.exp(ln_probs[:, possible] - top)
-    added = np.exp(said[possible] - top)
-    base = float((top - divisor[possible]).mean()) if len(top) else 0.0
+    count = len(log10_probs)
+    probs, added, base, possible = _scaled(log10_probs * LN_10, recalled, strength)
     weights = np.full(count, 1 / count) if start is None else start
     careful, rate = weights, 1.0
     log_likelihoods: list[float] = []
-    while len(top) and len(log_likelihoods) < _MAX_STEPS:
+    while len(added) and len(log_likelihoods) < _MAX_STEPS:
         mixed = weights @ probs + added
         reached = base + float(np.log(mixed).mean())
         if log_likelihoods and reached < log_likelihoods[-1] and rate > 1:
@@ -94,7 +82,30 @@ def fit_linear(
         careful = _stepped(weights, gains, 1.0)
         rate *= _HASTE
         weights = _stepped(weights, gains, rate)
-    return Fit(weights, log_likelihoods, bool(possible.all()))
+    return Fit(weights, log_likelihoods, possible)
+
+
+def _scaled(
+    ln_probs: Floats, recalled: Recalled | None, strength: float
+) -> tuple[Floats, Floats, float, bool]:
+    """The possible words' probabilities, each word by a scale of its own that keeps them numbers.
+
+    Returns:
+        [K, T], of each component; [T], what the cache adds whatever the weights; the mean of ln of
+        the scales; whether all N words are possible.
+    """
+    divisor = np.zeros(ln_probs.shape[1])
+    said = np.full_like(divisor, -np.inf)
+    if recalled is not None:
+        divisor = np.log1p(recalled.totals / strength)
+        with np.errstate(divide="ignore"):
+            said = np.log(recalled.hits / strength)
+    top = np.maximum(ln_probs.max(axis=0, initial=-np.inf), said)
+    possible = top > -np.inf
+    top = top[possible]
+    base = float((top - divisor[possible]).mean()) if len(top) else 0.0
+    probs, added = np.exp(ln_probs[:, possible] - top), np.exp(said[possible] - top)
+    return probs, added, base, bool(possible.all())
 
 
 def _stepped(weights: Floats, gains: Floats, rate: float) -> Floats:
