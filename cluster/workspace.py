@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from cluster.build_files import BuildFiles
 from cluster.costs import Traffic
+from cluster.removing import remove, unfinished
 from lmserve.errors import BuildError, CorruptModelError
 from lmserve.ngram.assembling import TableColumns, allocate_tables, table_columns
 from lmserve.ngram.counting import read_records
@@ -109,7 +110,7 @@ class Workspace(BuildFiles):
         marker = self.laid_out(key)
         if not marker.exists():
             for path in [*self.folder.glob("laid-out-*"), *self.folder.glob("shards/bucket-*")]:
-                _remove(path)
+                remove(path)
             allocate_tables(self.model, layout)
             marker.touch()
 
@@ -210,8 +211,8 @@ class Workspace(BuildFiles):
                     + shown(f"{plan['facts'].get(name)!r}, now it is {value!r}"),
                     f"Repeat the command as it was, or delete {self.where!r} and start anew.",
                 )
-        for path in [*self.folder.rglob("*.partial"), *self._damaged()]:
-            _remove(path)
+        for path in [*unfinished(self.folder), *self._damaged()]:
+            remove(path)
         return [Piece(**piece) for piece in plan["pieces"]]
 
     def planned_inputs(self) -> list[list[Any]]:
@@ -225,13 +226,13 @@ class Workspace(BuildFiles):
 
     def forget_counts(self, shard: int, key: str) -> None:
         """Before a shard is counted anew."""
-        _remove(self.counts(shard, key))
+        remove(self.counts(shard, key))
 
     def clear(self) -> None:
         """Deletes what is in the folder but for the lock."""
         for path in self.folder.iterdir():
             if path.name != "lock":
-                _remove(path)
+                remove(path)
 
     def remove(self) -> None:
         """Deletes the folder."""
@@ -248,7 +249,7 @@ class Workspace(BuildFiles):
             if not _readable(path):
                 yield path
         for path in (self.folder / "shards").iterdir():
-            if not all(map(_readable, path.iterdir() if path.is_dir() else [path])):
+            if not _readable(path):
                 yield path
 
 
@@ -270,6 +271,8 @@ def write_json(path: Path, content: Any) -> None:
 
 def _readable(path: Path) -> bool:
     try:
+        if path.is_dir():
+            return all(map(_readable, path.iterdir()))
         if path.suffix == ".parquet":
             pq.read_metadata(path)
         elif path.suffix == ".arrow":
@@ -279,12 +282,3 @@ def _readable(path: Path) -> bool:
     except (CorruptModelError, OSError, pa.ArrowException):
         return False
     return True
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        # What has its name counts as complete: it loses the name before it loses its files.
-        partial = path if path.suffix == ".partial" else path.rename(partial_name(path))
-        shutil.rmtree(partial)
-    else:
-        path.unlink(missing_ok=True)

@@ -16,6 +16,8 @@ from lmserve.ngram.spares import Spares
 
 Array = npt.NDArray[Any]
 _READ_BYTES = 1 << 20
+# Ends the names of what is not complete yet.
+PARTIAL = ".partial"
 # Columns may have 2^31 values and more.
 LARGE_BATCHES = pa.ipc.IpcWriteOptions(allow_64bit=True)
 # Names and types of a table's columns.
@@ -33,7 +35,7 @@ def write_table(path: Path, columns: Mapping[str, Array | pa.Array]) -> None:
 
 def partial_name(path: Path) -> Path:
     """A name beside `path` that nobody else uses, for what is not complete yet."""
-    return path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
+    return path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
 
 
 @contextmanager
