@@ -25,8 +25,8 @@ import numpy as np
 
 from cluster.build_store import BuildStore, side_by_side
 from cluster.costs import Traffic
-from cluster.store_lock import store_locked
 from cluster.workspace import Workspace
+from lmserve.errors import BuildError
 from lmserve.ngram.assembling import TableColumns, allocate_tables, columns_aside, put_in_place
 from lmserve.ngram.bucket_parts import read_bucket_parts, write_bucket_parts
 from lmserve.ngram.counting import records_by_shard
@@ -38,6 +38,7 @@ from lmserve.ngram.records import Records
 from lmserve.ngram.sharding import Sharding
 from lmserve.ngram.tables import damaged, partial_name
 from lmserve.remote_folder import RemoteFolder, beside_url, join_url, name_in_url
+from lmserve.store_lock import store_locked
 from lmserve.text.sources import Piece
 
 _COMPLETE, _PARTS, _NOTES = "complete", "parts", "notes"
@@ -216,7 +217,7 @@ class StoredWorkspace(Workspace):
     @contextmanager
     def locked(self) -> Iterator[None]:
         """See `Workspace`."""
-        with store_locked(beside_url(self.url, ".lock")):
+        with store_locked(beside_url(self.url, ".lock"), "build", BuildError):
             self.make_ready()
             yield
 

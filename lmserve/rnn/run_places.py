@@ -21,7 +21,7 @@ class RunPlace(Protocol):
         ...
 
     def locked(self) -> AbstractContextManager[None]:
-        """Keeps other trainings out of it, as far as that can be."""
+        """Keeps other trainings out of it while a block runs."""
         ...
 
     def prepare(self) -> None:

@@ -6,6 +6,7 @@
         checkpoints/step-*/             progress.json after the rest of each
         checkpoints/steps.jsonl         the log of steps, as of the newest checkpoint
         model/manifest.json             when the network is trained, after its weights
+    URL.lock/                       the claim of the training at work, see `store_lock`
 
 Workers train in folders of their own machine. What is prepared, and a checkpoint to go on from, is
 fetched once for all workers of a machine.
@@ -14,7 +15,7 @@ fetched once for all workers of a machine.
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from lmserve.rnn.manifest import RecurrentManifest
 from lmserve.rnn.run_config import RunConfig
 from lmserve.rnn.runs import ERROR_FILE, FACTS_FILE, Keep
 from lmserve.rnn.step_log import STEPS_FILE
+from lmserve.store_lock import store_locked
 
 _MAX_BYTES = 1 << 24
 _CHECKPOINTS = "checkpoints"
@@ -79,8 +81,8 @@ class StoredRun:
             runs.compare_facts(facts, written, place)
 
     def locked(self) -> AbstractContextManager[None]:
-        """See `run_places.RunPlace`: stores have no locks."""
-        return nullcontext()
+        """See `run_places.RunPlace`."""
+        return store_locked(beside_url(self._output.url, ".lock"), "training", TrainingError)
 
     def prepare(self) -> None:
         """See `run_places.RunPlace`."""

@@ -8,10 +8,10 @@ import pytest
 from storage_builds import Rows, objects, stop
 
 import cluster.build
-from cluster import store_lock
 from cluster.build import build
 from cluster.config import BuildConfig
 from cluster.progress import Silent
+from lmserve import store_lock
 from lmserve.errors import BuildError, InputError
 from lmserve.remote_folder import RemoteFolder
 

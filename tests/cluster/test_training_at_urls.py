@@ -1,5 +1,6 @@
 """Training whose model goes to an object store: the same network, whatever dies on the way."""
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from corpora import zipf_text
 from s3_server import running_s3
 
 from cluster.training import Scale, train_on_ray
+from lmserve import store_lock
 from lmserve.errors import TrainingError
 from lmserve.remote_folder import RemoteFolder, beside_url
 from lmserve.rnn.config import NetworkConfig, TrainingConfig
@@ -149,6 +151,27 @@ def test_a_training_that_gave_up_goes_on_on_other_machines(
     (tmp_path / "other").mkdir()
     resumed = replace(stored, resume=True, temp_dir=tmp_path / "other")
     assert train_on_ray(resumed, Scale(workers=2)).digest == digest_of(expected)
+
+
+def test_two_trainings_keep_out_of_each_others_way(
+    expected: Path, tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_lock, "BEAT_S", 0.1)
+    stored = config(tmp_path, url)
+    refused: list[TrainingError] = []
+
+    def train_too(_: dict[str, Any]) -> None:
+        if not refused:
+            with pytest.raises(TrainingError) as caught:
+                train_on_ray(replace(stored, resume=True), Scale())
+            refused.append(caught.value)
+
+    # The first one waits for what watches it.
+    assert train_on_ray(stored, Scale(workers=2), train_too).digest == digest_of(expected)
+    [error] = refused
+    assert re.match(r"another training is at work: 's3://bucket/.*/net\.lock'", error.problem)
+    # Nor does a claim stay, which the next one would have to outlive.
+    assert RemoteFolder(beside_url(url, ".lock")).files() == []
 
 
 def test_an_explosion_reaches_the_driver(tmp_path: Path, url: str) -> None:

@@ -1,8 +1,8 @@
-"""Keeps two builds of one output apart where there are no locks: in an object store.
+"""Keeps two jobs with one output apart where there are no locks: in an object store.
 
-Who wants to build leaves a claim, and then looks for those of others, so that of two who come at
-once one at least sees the other. A claim is written anew every few seconds; one that is not belongs
-to a build that died. Nobody's clock is asked: a claim lives if it changes while it is watched.
+A job leaves a claim, and then looks for those of others, so that of two that come at once one at
+least sees the other. A claim is written anew every few seconds; one that is not belongs to a job
+that died. Nobody's clock is asked: a claim lives if it changes while it is watched.
 """
 
 import json
@@ -18,27 +18,30 @@ from typing import Any
 
 import psutil
 
-from lmserve.errors import BuildError, LmserveError
+from lmserve.errors import LmserveError
 from lmserve.remote_folder import RemoteFolder
 
 BEAT_S = 5.0
-# Beats that a living build may miss, because of its network.
+# Beats that a living job may miss, because of its network.
 _BEATS = 4
 _MAX_BYTES = 1 << 12
 
 
 @contextmanager
-def store_locked(url: str) -> Iterator[None]:
-    """Keeps other builds away while the block runs.
+def store_locked(url: str, work: str, refusal: type[LmserveError]) -> Iterator[None]:
+    """Keeps other jobs away while the block runs.
 
     Args:
         url: of a folder for the claims; nothing stays there.
+        work: what the job does, for who is refused because of it: "build".
+        refusal: the class of the error.
 
     Raises:
-        BuildError: another build is at work.
+        LmserveError: a `refusal`: another job is at work.
     """
     claims, ours = RemoteFolder(url), f"{uuid.uuid4().hex}.json"
     facts = {
+        "work": work,
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "began": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -62,7 +65,7 @@ def store_locked(url: str) -> Iterator[None]:
     try:
         for other in claims.files():
             if other != ours:
-                _outlive(claims, other)
+                _outlive(claims, other, refusal)
         yield
     finally:
         ended.set()
@@ -74,11 +77,11 @@ def store_locked(url: str) -> Iterator[None]:
                 claims.delete()
 
 
-def _outlive(claims: RemoteFolder, other: str) -> None:
+def _outlive(claims: RemoteFolder, other: str, refusal: type[LmserveError]) -> None:
     """Takes away another's claim if it is dead.
 
     Raises:
-        BuildError: it lives.
+        LmserveError: a `refusal`: it lives.
     """
     found = claims.read(other, _MAX_BYTES)
     if found is None:
@@ -92,15 +95,15 @@ def _outlive(claims: RemoteFolder, other: str) -> None:
             if now is None:
                 return
             if now != found:
-                raise at_work(claims.location, facts)
+                raise refusal(*_at_work(claims.location, facts))
     with suppress(LmserveError):
         claims.delete_file(other)
 
 
-def at_work(place: str, facts: dict[str, Any]) -> BuildError:
-    """The error for a claim of a living build."""
-    return BuildError(
-        f"another build is at work: {place!r} is claimed by process {facts['pid']} on "
+def _at_work(place: str, facts: dict[str, Any]) -> tuple[str, str]:
+    """What is wrong where a claim lives, and what to do."""
+    return (
+        f"another {facts['work']} is at work: {place!r} is claimed by process {facts['pid']} on "
         f"{facts['host']}, since {facts['began']}",
         "Wait until it has ended, or give another --output.",
     )
