@@ -5,7 +5,6 @@ one that dies is replaced, and its task simply done again.
 """
 
 import gc
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +35,7 @@ from lmserve.ngram.sharding import Prefix, Sharding
 from lmserve.ngram.smoothing_methods import OrderRule
 from lmserve.ngram.tables import as_numpy, open_table, partial_name, write_table
 from lmserve.ngram.vocabulary import Vocabulary, vocabulary_files
+from lmserve.removing import remove
 from lmserve.text.sources import Piece
 from lmserve.text.special_tokens import SpecialTokens
 from lmserve.text.tokenization import Segment, Tokenization
@@ -290,5 +290,5 @@ def _write_folder(output: Path, write: Callable[[Path], int]) -> int:
         # The same task, run twice at once after a lost connection, has just finished elsewhere.
         if not output.exists():
             raise
-        shutil.rmtree(partial)
+        remove(partial)
     return rows

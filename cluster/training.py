@@ -8,7 +8,8 @@ one by itself, since Ray would know of a checkpoint only some seconds after it w
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +75,8 @@ def train_on_ray(
     """Trains a model.
 
     A training that fails leaves its folder, so that `resume` can go on from its last checkpoint.
+    Where this process was connected to Ray before, workers of a training that is interrupted work
+    on until the process ends.
 
     Args:
         config: what to train; its output is a URL, or a path that all nodes share.
@@ -86,16 +89,24 @@ def train_on_ray(
         TrainingError: the output exists, gradients exploded, or workers died too often.
     """
     place = place_of(config)
-    place.check()
-    ours = not connected()
-    connect(address)
-    try:
-        threads = _threads(config, scale)
-        with place.locked():
+    # Until the workers are gone, too, where Ray ends with the training.
+    with place.locked():
+        place.check()
+        with _connection(address):
+            threads = _threads(config, scale)
             place.prepare()
             if not place.trained():
                 _train(config, scale, threads, place, watch)
             return place.publish()
+
+
+@contextmanager
+def _connection(address: str | None) -> Iterator[None]:
+    """Connects to Ray while a `with` block runs, unless this process is connected already."""
+    ours = not connected()
+    connect(address)
+    try:
+        yield
     finally:
         if ours:
             disconnect()

@@ -21,7 +21,6 @@ import pyarrow.parquet as pq
 
 from cluster.build_files import BuildFiles
 from cluster.costs import Traffic
-from cluster.removing import remove, unfinished
 from lmserve.errors import BuildError, CorruptModelError
 from lmserve.ngram.assembling import TableColumns, allocate_tables, table_columns
 from lmserve.ngram.counting import read_records
@@ -31,6 +30,7 @@ from lmserve.ngram.ordering import Arrivals
 from lmserve.ngram.records import Records
 from lmserve.ngram.sharding import Sharding
 from lmserve.ngram.tables import open_batches, partial_name
+from lmserve.removing import remove, unfinished
 from lmserve.text.sources import Piece, shown
 
 
@@ -280,5 +280,6 @@ def _readable(path: Path) -> bool:
             for i in range(reader.num_record_batches):
                 reader.get_batch(i)
     except (CorruptModelError, OSError, pa.ArrowException):
-        return False
+        # A worker about to be killed may have given up counts that it needs no more.
+        return not path.exists()
     return True

@@ -33,7 +33,7 @@ def store_locked(url: str, work: str, refusal: type[LmserveError]) -> Iterator[N
 
     Args:
         url: of a folder for the claims; nothing stays there.
-        work: what the job does, for who is refused because of it: "build".
+        work: the kind of job, named to those who are refused because of it: "build".
         refusal: the class of the error.
 
     Raises:
@@ -95,15 +95,15 @@ def _outlive(claims: RemoteFolder, other: str, refusal: type[LmserveError]) -> N
             if now is None:
                 return
             if now != found:
-                raise refusal(*_at_work(claims.location, facts))
+                raise _at_work(refusal, claims.location, facts)
     with suppress(LmserveError):
         claims.delete_file(other)
 
 
-def _at_work(place: str, facts: dict[str, Any]) -> tuple[str, str]:
-    """What is wrong where a claim lives, and what to do."""
-    return (
-        f"another {facts['work']} is at work: {place!r} is claimed by process {facts['pid']} on "
+def _at_work(refusal: type[LmserveError], place: str, facts: dict[str, Any]) -> LmserveError:
+    """The error for a claim that lives."""
+    return refusal(
+        f"a {facts['work']} is at work: {place!r} is claimed by process {facts['pid']} on "
         f"{facts['host']}, since {facts['began']}",
         "Wait until it has ended, or give another --output.",
     )

@@ -11,8 +11,6 @@ There is no generator of random numbers to be kept: each step seeds its own.
 """
 
 import json
-import shutil
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,6 +23,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lmserve.errors import CorruptModelError
+from lmserve.ngram.tables import PARTIAL, partial_name
+from lmserve.removing import remove
 from lmserve.rnn.network import States
 from lmserve.rnn.optimizing import Average
 
@@ -34,7 +34,6 @@ TRAINING_FILE = "training.safetensors"
 PROGRESS_FILE = "progress.json"
 _KEPT = 2
 _PREFIX = "step-"
-_PARTIAL = ".partial"
 
 Count = Annotated[int, Field(ge=0)]
 Tensors = dict[str, Tensor]
@@ -119,10 +118,10 @@ def write_checkpoint(
         average: of its weights.
         states: of all columns, those of all workers one after the other.
     """
-    # Of a worker that died in the middle; nobody else writes here now.
-    for old in folder.glob(f"*{_PARTIAL}"):
-        shutil.rmtree(old)
-    partial = folder / f"{uuid.uuid4().hex}{_PARTIAL}"
+    # Of a worker that died in the middle, or is about to.
+    for old in folder.glob(f"*{PARTIAL}"):
+        remove(old)
+    partial = partial_name(folder / "checkpoint")
     partial.mkdir(parents=True)
     save_weights(dict(network.named_parameters()), partial / WEIGHTS_FILE)
     save_weights(best, partial / BEST_FILE)
@@ -133,19 +132,11 @@ def write_checkpoint(
     save_weights(rest, partial / TRAINING_FILE)
     (partial / PROGRESS_FILE).write_text(progress.model_dump_json(indent=2) + "\n")
     path = checkpoint_at(folder, progress.step)
-    if path.exists():
-        _remove(path)
+    remove(path)
     partial.rename(path)
     for old in checkpoints(folder)[:-_KEPT]:
-        _remove(old)
+        remove(old)
     return path
-
-
-def _remove(checkpoint: Path) -> None:
-    """Deletes a checkpoint, its name first: what has the name is complete."""
-    condemned = checkpoint.with_name(f"{uuid.uuid4().hex}{_PARTIAL}")
-    checkpoint.rename(condemned)
-    shutil.rmtree(condemned)
 
 
 def checkpoints(folder: Path) -> list[Path]:

@@ -117,7 +117,10 @@ class StoredRun:
                     lambda folder: self._fetch(self._run.files(there), there, folder),
                 )
                 link_files(copy, local.folder / there)
-                self._run.get(f"{_CHECKPOINTS}/{STEPS_FILE}", self._steps(local))
+                steps = f"{_CHECKPOINTS}/{STEPS_FILE}"
+                # There is none where the checkpoint is older than the first steps that were told.
+                if self._run.exists(steps):
+                    self._run.get(steps, self._steps(local))
             yield local, self._keep
 
     def finish(self, config: RunConfig) -> None:
@@ -157,11 +160,11 @@ class StoredRun:
             for path in sorted(checkpoint.iterdir(), key=lambda path: path.name == PROGRESS_FILE):
                 self._run.put(f"{there}/{path.name}", path)
             steps = checkpoint.parent / STEPS_FILE
-            # There is none before the first steps are told.
             if steps.exists():
                 self._run.put(f"{_CHECKPOINTS}/{STEPS_FILE}", steps)
-            kept = {path.name for path in checkpoints(checkpoint.parent)}
-            for name in set(self._run.folders(_CHECKPOINTS)) - kept:
+            oldest = checkpoints(checkpoint.parent)[0].name
+            # No newer ones: if this worker is about to be killed, another run may have gone on.
+            for name in (n for n in self._run.folders(_CHECKPOINTS) if n < oldest):
                 old = f"{_CHECKPOINTS}/{name}"
                 if self._run.exists(f"{old}/{PROGRESS_FILE}"):
                     self._run.delete_file(f"{old}/{PROGRESS_FILE}")

@@ -17,9 +17,11 @@ from cluster.training import Scale, train_on_ray
 from lmserve import store_lock
 from lmserve.errors import TrainingError
 from lmserve.remote_folder import RemoteFolder, beside_url
+from lmserve.rnn.checkpoints import checkpoint_at, checkpoints
 from lmserve.rnn.config import NetworkConfig, TrainingConfig
 from lmserve.rnn.manifest import RecurrentManifest
 from lmserve.rnn.run_config import RunConfig
+from lmserve.rnn.stored_runs import StoredRun
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -156,22 +158,49 @@ def test_a_training_that_gave_up_goes_on_on_other_machines(
 def test_two_trainings_keep_out_of_each_others_way(
     expected: Path, tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_lock, "BEAT_S", 0.1)
+    monkeypatch.setattr(store_lock, "BEAT_S", 0.5)
     stored = config(tmp_path, url)
     refused: list[TrainingError] = []
 
     def train_too(_: dict[str, Any]) -> None:
         if not refused:
-            with pytest.raises(TrainingError) as caught:
-                train_on_ray(replace(stored, resume=True), Scale())
-            refused.append(caught.value)
+            for resume in (True, False):
+                with pytest.raises(TrainingError) as caught:
+                    train_on_ray(replace(stored, resume=resume), Scale())
+                refused.append(caught.value)
 
     # The first one waits for what watches it.
     assert train_on_ray(stored, Scale(workers=2), train_too).digest == digest_of(expected)
-    [error] = refused
-    assert re.match(r"another training is at work: 's3://bucket/.*/net\.lock'", error.problem)
+    assert len(refused) == 2
+    for error in refused:
+        assert re.match(r"a training is at work: 's3://bucket/.*/net\.lock'", error.problem)
     # Nor does a claim stay, which the next one would have to outlive.
     assert RemoteFolder(beside_url(url, ".lock")).files() == []
+
+
+def test_a_worker_about_to_be_killed_deletes_nothing_of_who_went_on(
+    tmp_path: Path, url: str
+) -> None:
+    run = StoredRun(config(tmp_path, url), url)
+    run.prepare()
+    with run.entered() as (local, keep):
+        for step in (10, 40):
+            runs_folder(url).put(f"checkpoints/step-{step:010}/progress.json", b"{}")
+        for step in (20, 30):
+            checkpoint = checkpoint_at(local.folder / "checkpoints", step)
+            checkpoint.mkdir(parents=True)
+            (checkpoint / "progress.json").touch()
+            keep(checkpoint)
+    assert steps_in_store(url) == [20, 30, 40]
+
+
+def test_a_checkpoint_may_be_older_than_the_log_of_steps(tmp_path: Path, url: str) -> None:
+    run = StoredRun(config(tmp_path, url), url)
+    run.prepare()
+    runs_folder(url).put("checkpoints/step-0000000010/progress.json", b"{}")
+    with run.entered() as (local, _):
+        [checkpoint] = checkpoints(local.folder / "checkpoints")
+        assert [path.name for path in checkpoint.iterdir()] == ["progress.json"]
 
 
 def test_an_explosion_reaches_the_driver(tmp_path: Path, url: str) -> None:

@@ -11,12 +11,13 @@ import pytest
 from corpora import zipf_text
 from safetensors.torch import load_file
 
+from cluster import training
 from cluster.training import Scale, train_on_ray
 from lmserve.errors import OptionError, TrainingError
 from lmserve.rnn.checkpoints import WEIGHTS_FILE, checkpoints
 from lmserve.rnn.config import NetworkConfig, TrainingConfig
 from lmserve.rnn.run_config import RunConfig
-from lmserve.rnn.runs import prepare, publish, train
+from lmserve.rnn.runs import locked, prepare, publish, train
 from lmserve.rnn.workers import Workers
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -86,6 +87,26 @@ def test_ray_trains_what_one_process_trains(tmp_path: Path) -> None:
     assert manifest.digest == expected.digest
     assert told[-1]["done"] == 1
     assert [log["step"] for log in told] == sorted({log["step"] for log in told})
+
+
+def test_others_are_kept_out_until_the_workers_are_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = config(tmp_path / "model")
+    refused: list[str] = []
+
+    def end_ray() -> None:
+        with pytest.raises(TrainingError) as caught, locked(run):
+            pass
+        refused.append(caught.value.problem)
+
+    monkeypatch.setattr(training, "connected", lambda: False)
+    monkeypatch.setattr(training, "disconnect", end_ray)
+    with pytest.raises(OptionError, match="workers is 1000"):
+        train_on_ray(run, Scale(workers=1000))
+    assert refused == [f"another process is training {str(run.output)!r}"]
+    with locked(run):
+        pass
 
 
 def test_an_explosion_reaches_the_driver(tmp_path: Path) -> None:
