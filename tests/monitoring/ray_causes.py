@@ -5,10 +5,12 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import psutil
 from corpora import zipf_text
@@ -17,6 +19,8 @@ from watched_nodes import Node
 
 from lmserve.metrics import membership
 from lmserve.metrics.sharing import CHOICE_VARIABLE
+
+Found = TypeVar("Found")
 
 # A Ray for this machine only, which others' settings do not lock.
 _OPEN = {"RAY_AUTH_MODE": "disabled"}
@@ -50,15 +54,28 @@ def replicas_and_workers_are_killed(node: Node) -> None:
 
 
 def a_worker_is_killed(node: Node, ray: psutil.Process, address: str) -> None:
-    text = node.work / "text.txt"
-    text.write_text(zipf_text(60_000, length=30, words=40_000))
-    arguments = ("build", text, "-o", node.work / "built", "--order=4", "--workers=1", address)
+    text, built = node.work / "text.txt", node.work / "built"
+    text.write_text(zipf_text(200_000, length=30, words=40_000))
+    arguments = ("build", text, "-o", built, "--order=4", "--workers=1", address)
     with lmserve(node, *arguments) as build:
+        worker = first(lambda: filter(is_worker, ray.children(recursive=True)))
+        first(lambda: built.with_name("built.building").glob("pieces/*"))
+        # Else the build would be over before Prometheus sees that it has a worker.
+        worker.suspend()
         node.sees(f'lmserve_build_workers{{cluster="{node.cluster}"}} == 1')
-        (worker,) = (one for one in ray.children(recursive=True) if is_worker(one))
         worker.kill()
         assert build.wait(240) == 0
     node.fire("LmserveWorkerRestarting")
+
+
+def first(find: "Callable[[], Iterator[Found]]") -> Found:
+    """What is found first, as soon as there is something."""
+    end_s = time.monotonic() + 120
+    while time.monotonic() < end_s:
+        for found in find():
+            return found
+        time.sleep(0.01)
+    raise AssertionError("nothing is found")
 
 
 def replicas(node: Node) -> list[int]:
