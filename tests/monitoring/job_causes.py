@@ -9,9 +9,8 @@ from watched_nodes import Node
 def a_build_is_stopped_and_another_fails(node: Node) -> None:
     text = node.work / "text.txt"
     text.write_text(zipf_text(20000, words=20000))
-    with node.process("watched_job.py", "build", text, node.work / "stopped") as build:
+    with node.process("watched_job.py", "pause", text, node.work / "stopped") as build:
         node.sees(f'lmserve_job_running{{cluster="{node.cluster}"}} == 1')
-        build.send_signal(signal.SIGSTOP)
         node.fire("LmserveJobStalled")
         assert node.firing() == {"LmserveJobStalled"}
         build.send_signal(signal.SIGCONT)

@@ -1,11 +1,14 @@
 """Jobs in processes of their own, which count in their node's folder.
 
 python watched_job.py build TEXT OUTPUT
+python watched_job.py pause TEXT OUTPUT    builds, too, and stops itself when it has come on
 python watched_job.py train TEXT OUTPUT CELL LEARNING_RATE
 """
 
+import signal
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from lmserve.metrics.sharing import share_metrics
@@ -22,18 +25,24 @@ from lmserve.metrics.job_reporting import JobMetrics  # noqa: E402
 class Advancing(Silent):
     """Tells that the job comes on."""
 
-    def __init__(self, job: JobMetrics) -> None:
+    def __init__(self, job: JobMetrics, *, pausing: bool) -> None:
         self._job = job
+        self._pausing = pausing
 
     def advanced(self, amount: int) -> None:
         self._job.advanced()
+        if self._pausing:
+            self._pausing = False
+            # From outside one might come too late: it is a small build.
+            signal.raise_signal(signal.SIGSTOP)
 
 
-def run_build(text: str, output: str) -> None:
+def run_build(text: str, output: str, *, pausing: bool = False) -> None:
     run = Path(output).name
     with JobMetrics(run, "build") as job:
         config = BuildConfig(inputs=(text,), output=Path(output), order=3)
-        build(config, Several(BuildMetrics(run), Advancing(job)), on_ray=False)
+        observer = Several(BuildMetrics(run), Advancing(job, pausing=pausing))
+        build(config, observer, on_ray=False)
 
 
 def run_train(text: str, output: str, cell: str, rate: str) -> None:
@@ -81,4 +90,5 @@ def run_train(text: str, output: str, cell: str, rate: str) -> None:
 
 
 if __name__ == "__main__":
-    {"build": run_build, "train": run_train}[sys.argv[1]](*sys.argv[2:])
+    pause = partial(run_build, pausing=True)
+    {"build": run_build, "pause": pause, "train": run_train}[sys.argv[1]](*sys.argv[2:])
