@@ -3,6 +3,8 @@
 import io
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
@@ -80,12 +82,24 @@ def _connect(options: dict[str, Any], address: str | None) -> None:
     try:
         with _metrics_of_this_node():
             ray.init(**options, logging_level=logging.ERROR, log_to_driver=False)
+        _take_sigterm_back()
     except (ConnectionError, RuntimeError, ValueError, RayError) as error:
         raise BuildError(
             f"cannot connect to Ray at {address or 'this machine'}: {error}",
             "Check that the cluster is up ('ray status') and that its version of Ray and Python "
             "are those here; without --address and RAY_ADDRESS, a local Ray is started.",
         ) from error
+
+
+def _take_sigterm_back() -> None:
+    """Has SIGTERM come to Python at once, and not by way of Ray's handler for crashes.
+
+    That one first logs a stack, for which it takes memory: where the signal comes in the middle of
+    an allocation, it waits for ever, and the job is killed instead of being stopped.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    if callable(handler) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
 
 
 @contextmanager

@@ -39,6 +39,18 @@ except LmserveError as error:
     sys.exit(str(error))
 """
 
+STOPPED = """
+import os, signal
+from cluster.session import connect
+connect({address!r})
+try:
+    os.kill(os.getpid(), signal.SIGTERM)
+    signal.pause()
+except SystemExit as stop:
+    assert stop.code == signal.SIGTERM
+    print("in good order")
+"""
+
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Nodes]:
@@ -88,6 +100,13 @@ def test_a_head_that_is_not_there_is_told_of_at_once(cluster: Nodes) -> None:
         told = refusal(cluster, address)
         assert ":1 does not answer" in told
         assert "ray://HOST:10001" in told
+
+
+def test_sigterm_does_not_go_by_way_of_a_handler_for_crashes(cluster: Nodes) -> None:
+    """Ray's takes memory, for which it waits for ever if the signal comes in an allocation."""
+    result = cluster.python(STOPPED.format(address=cluster.address))
+    assert result.stdout == "in good order\n", result.stderr
+    assert "SIGTERM received" not in result.stderr
 
 
 def test_credentials_stay_at_home(cluster: Nodes) -> None:
